@@ -1,0 +1,1 @@
+"""Views that every service has. Maintained by the template."""

@@ -1,0 +1,6 @@
+"""Settings of this service in tests."""
+
+from .base import *
+from .defaults.test import *
+
+# Yours from here.

@@ -1,0 +1,198 @@
+"""An app for experiments, put into a copy of a service: views that query, fail, log and wait."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import fcntl
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tests.servers import PostgresServer, RedisServer
+    from tests.service import Service, WebServer
+
+# What production requires beside the seed's variables, complete, but leading nowhere: starting asks
+# nothing of them.
+NOWHERE = {
+    "DATABASE_URL": "postgres://user@127.0.0.1:1/name",
+    "CACHE_URL": "redis://127.0.0.1:1/0",
+    "CELERY_BROKER_URL": "redis://127.0.0.1:1/1",
+}
+
+# Asked for by LAB_QUERY_AT_START, as it needs a database, which collectstatic does without.
+APPS = """
+import os
+
+from django.apps import AppConfig
+
+
+class LabConfig(AppConfig):
+    name = "lab"
+
+    def ready(self) -> None:
+        if "LAB_QUERY_AT_START" in os.environ:
+            from django.db import connection
+
+            with connection.cursor() as cursor:
+                cursor.execute("select 1")
+"""
+
+VIEWS = '''
+import logging
+import os
+
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.models import Permission
+from django.core.cache import cache
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+logger = logging.getLogger("lab")
+
+
+def row(request: HttpRequest, number: int) -> JsonResponse:
+    """Answer the number that the database answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("select %s, pg_backend_pid()", [number])
+        value, backend = cursor.fetchone()
+    return JsonResponse({"row": value, "backend": backend, "process": os.getpid()})
+
+
+def wait(request: HttpRequest) -> JsonResponse:
+    """Wait half a second in the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_sleep(0.5)")
+    return JsonResponse({})
+
+
+def rows(request: HttpRequest) -> JsonResponse:
+    """Answer the ids of many rows, read one by one with a cursor on the server."""
+    found = Permission.objects.order_by("id").values_list("id", flat=True)
+    return JsonResponse({"rows": list(found.iterator(chunk_size=1)), "count": found.count()})
+
+
+def stored(request: HttpRequest) -> JsonResponse:
+    """Answer what the cache has kept."""
+    cache.set("lab", "kept")
+    return JsonResponse({"cache": cache.get("lab")})
+
+
+def say(request: HttpRequest) -> JsonResponse:
+    """Write a line to the log."""
+    logger.info("Said in a view.", extra={"order": 7})
+    return JsonResponse({})
+
+
+@csrf_exempt
+def fail(request: HttpRequest) -> HttpResponse:
+    """Fail with a personal thing in a local variable."""
+    email = request.POST.get("email", "")
+    raise RuntimeError(f"Failed on purpose, {len(email)}.")
+
+
+def enter(request: HttpRequest) -> JsonResponse:
+    """Start a session."""
+    model = get_user_model()
+    names = {model.USERNAME_FIELD: "somebody@example.com"}
+    user = model.objects.filter(**names).first() or model(**names)
+    user.save()
+    login(request, user)
+    return JsonResponse({"known": True})
+
+
+def known(request: HttpRequest) -> JsonResponse:
+    """Answer whether the session is known."""
+    return JsonResponse({"known": request.user.is_authenticated})
+'''
+
+URLS = """
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("row/<int:number>/", views.row),
+    path("wait/", views.wait),
+    path("rows/", views.rows),
+    path("stored/", views.stored),
+    path("say/", views.say),
+    path("fail/", views.fail),
+    path("enter/", views.enter),
+    path("known/", views.known),
+]
+"""
+
+
+def with_laboratory(service: Service, folder: Path, *, settings: str = "") -> Service:
+    """Return a copy of the service in `folder` that has the app, at `/lab/`.
+
+    `settings` is Python text that is added to the team's settings/production.py.
+    """
+    collect_static_files(service)
+    copy = service.copy(folder)
+    app = folder / "src/lab"
+    app.mkdir()
+    for name, text in {"__init__": "", "apps": APPS, "views": VIEWS, "urls": URLS}.items():
+        (app / f"{name}.py").write_text(text, encoding="utf-8")
+    package = folder / "src" / service.package
+    with (package / "settings/base.py").open("a", encoding="utf-8") as file:
+        file.write('\nINSTALLED_APPS += ["lab"]\n')
+    with (package / "settings/production.py").open("a", encoding="utf-8") as file:
+        file.write(settings)
+    with (package / "urls.py").open("a", encoding="utf-8") as file:
+        file.write('\nurlpatterns += [path("lab/", include("lab.urls"))]\n')
+    return copy
+
+
+def collect_static_files(service: Service) -> None:
+    """Collect the static files as an image does, once for all tests that copy this service."""
+    lock = service.path.with_name(f"{service.path.name}-static.lock")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (service.path / "staticfiles/staticfiles.json").exists():
+            service.manage("collectstatic", "--noinput", "--verbosity", "0")
+
+
+def deployed(
+    service: Service, postgres: PostgresServer, redis: RedisServer, **more: str
+) -> dict[str, str]:
+    """Return the environment of a deployed service, which has a migrated database of its own.
+
+    `more` are variables by name. The proxy's header is believed, so that a test can come by HTTPS.
+    """
+    urls = {"database_url": postgres.new_database(), "cache_url": redis.new_database()}
+    if service.answers["task_queue"] == "celery":
+        urls["broker_url"] = redis.new_database()
+    env = service.production_env(**urls, TRUST_X_FORWARDED_PROTO="1", **more)
+    service.manage("migrate", "--verbosity", "0", env=env)
+    return env
+
+
+def side_by_side[Input, Output](
+    call: Callable[[Input], Output], inputs: Iterable[Input], *, threads: int = 16
+) -> list[Output]:
+    """Return what `call` gives for each input, `threads` of them at a time."""
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(call, inputs))
+
+
+def timed[Output](call: Callable[[], Output]) -> tuple[Output, float]:
+    """Return what `call` gives and how many seconds it took."""
+    started = time.monotonic()
+    return call(), time.monotonic() - started
+
+
+def log_records(server: WebServer) -> list[dict[str, Any]]:
+    """Return what the server has logged; a line that is not JSON fails the test."""
+    records = []
+    for line in server.log.splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            raise AssertionError(f"No line of JSON: {line!r}") from None
+    return records

@@ -1,0 +1,180 @@
+"""Every variant is a project that loads, with the dependencies of its own production alone.
+
+The tree is examined from inside by tests/examination.py, as tests/environments.py lets it be.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.combinations import TEXTS, given
+from tests.environments import LEFT_OUT, NO_PATHS, Examiner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.environments import Report
+    from tests.rendering import SharedFolders
+    from tests.trees import Tree
+
+# Answers that no module and no dependency depends on: variants that differ in these alone load
+# alike. The longest answers are taken.
+WITHOUT_EFFECT = {"license", "python_version", *TEXTS}
+
+# Settings that the team's code may read, and nothing else does.
+FOR_THE_TEAM = {
+    "BASE_DIR": "paths of the project, as in every project of Django",
+    "PROJECT_DIR": "what it is made of",
+}
+
+# Dependencies that nothing loads while a project is examined.
+NEVER_LOADED = {
+    "redis": "Django's cache loads it with its first connection",
+    "hiredis": "the parser of redis",
+}
+
+
+@pytest.fixture(scope="module")
+def examiner(shared: SharedFolders, trees: Sequence[Tree]) -> Examiner:
+    """Return what examines these trees."""
+    return Examiner(shared, trees)
+
+
+@pytest.fixture(scope="module")
+def examined(trees: Sequence[Tree], pytestconfig: pytest.Config) -> Sequence[Tree]:
+    """Return one tree for each combination of answers that makes a difference."""
+    chosen: dict[tuple[object, ...], Tree] = {}
+    for tree in sorted(trees, key=lambda tree: len(str(given(tree.variant)))):
+        key = tuple(value for name, value in tree.variant.items() if name not in WITHOUT_EFFECT)
+        chosen[key] = tree
+    few: bool = pytestconfig.getoption("few_variants")
+    return list(each_choice(chosen.values()) if few else chosen.values())
+
+
+def each_choice(trees: Iterable[Tree]) -> Iterator[Tree]:
+    """Yield enough trees for every choice of these to be in one."""
+    seen: set[tuple[str, object]] = set()
+    for tree in trees:
+        choices = {item for item in tree.variant.items() if item[0] not in WITHOUT_EFFECT}
+        if choices - seen:
+            seen |= choices
+            yield tree
+
+
+@pytest.fixture(scope="module")
+def every_report(examiner: Examiner, examined: Sequence[Tree]) -> Sequence[tuple[Tree, Report]]:
+    """Return what was found with the settings of production."""
+    return list(zip(examined, examiner.examine(examined, "production"), strict=True))
+
+
+@pytest.fixture(scope="module")
+def reports(every_report: Sequence[tuple[Tree, Report]]) -> Sequence[tuple[Tree, Report]]:
+    """Return what was found in those that load."""
+    return [(tree, report) for tree, report in every_report if not report["failure"]]
+
+
+def problems(reports: Sequence[tuple[Tree, Report]], part: str) -> dict[str, object]:
+    """Return what was found in one respect, by variant."""
+    return {str(tree): report[part] for tree, report in reports if report[part]}
+
+
+def test_every_variant_loads(every_report: Sequence[tuple[Tree, Report]]) -> None:
+    assert problems(every_report, "failure") == {}
+
+
+def test_every_module_imports(reports: Sequence[tuple[Tree, Report]]) -> None:
+    assert problems(reports, "modules") == {}
+
+
+def test_every_dotted_path_in_the_settings_leads_somewhere(
+    reports: Sequence[tuple[Tree, Report]],
+) -> None:
+    assert problems(reports, "paths") == {}
+
+
+def test_every_setting_is_read_by_something(reports: Sequence[tuple[Tree, Report]]) -> None:
+    """One that is misspelt, or was given up by a later Django, is read by nothing."""
+    unread = {name for _, report in reports for name in report["unread"]}
+
+    assert unread == set(FOR_THE_TEAM)
+
+
+def test_djangos_deployment_checks_are_clean(reports: Sequence[tuple[Tree, Report]]) -> None:
+    assert problems(reports, "checks") == {}
+
+
+def test_django_reads_every_template(reports: Sequence[tuple[Tree, Report]]) -> None:
+    assert problems(reports, "templates") == {}
+
+
+def test_a_probe_is_answered_where_a_page_is_not(reports: Sequence[tuple[Tree, Report]]) -> None:
+    for tree, report in reports:
+        assert report["answers"] == {
+            "probe by address": 200,
+            "page": 301,
+            "page of another host": 400,
+        }, tree
+
+
+def test_every_variable_has_its_row_in_the_documents(
+    reports: Sequence[tuple[Tree, Report]],
+) -> None:
+    for tree, report in reports:
+        page = tree.texts["docs/configuration.md"]
+        assert [line for line in page.splitlines() if line.startswith("| `")] == (
+            report["variables"]
+        ), tree
+
+
+def test_every_variable_of_the_example_has_a_row(trees: Sequence[Tree]) -> None:
+    for tree in trees:
+        page = tree.texts["docs/configuration.md"]
+        example = tree.texts[".env.example"]
+        names = re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE)
+        assert names
+        assert [name for name in names if f"| `{name}` |" not in page] == [], tree
+
+
+def test_every_dependency_is_loaded_by_something(
+    reports: Sequence[tuple[Tree, Report]], examiner: Examiner
+) -> None:
+    for tree, report in reports:
+        requirements = examiner.requirements(tree)
+        environment = examiner.environment(requirements)
+        names = {canonicalize_name(Requirement(text).name) for text in requirements}
+        loaded = set(report["loaded"])
+        unused = {name for name in names if not environment.modules(name) & loaded}
+        assert unused == set(NEVER_LOADED), tree
+
+
+def test_nothing_is_refused_that_the_project_itself_has(
+    examiner: Examiner, examined: Sequence[Tree]
+) -> None:
+    """A dependency with a module of the same name would hide it."""
+    for tree in examined:
+        environment = examiner.environment(examiner.requirements(tree))
+        own = {path.split("/")[1] for path in tree.texts if path.startswith("src/")}
+        assert own & environment.every_module() == set(), tree
+
+
+@pytest.mark.parametrize("settings", ["development", "test"])
+def test_other_settings_load_and_no_migration_is_missing(
+    examiner: Examiner, examined: Sequence[Tree], settings: str
+) -> None:
+    trees = list(each_choice(examined))
+    for tree, report in zip(trees, examiner.examine(trees, settings), strict=True):
+        assert report == {"failure": "", "checks": "", "migrations": ""}, tree
+
+
+def test_what_is_left_out_is_there(trees: Sequence[Tree]) -> None:
+    files = {path for tree in trees for path in tree.texts}
+    names = {name for tree in trees for path, text in tree.texts.items() if "/settings/" in path
+             for name in re.findall(r"^ *([A-Z_]+)\b", text, re.MULTILINE)}  # fmt: skip
+
+    assert {f"src/{name.replace('.', '/')}.py" for name in LEFT_OUT} <= files
+    assert names >= set(NO_PATHS)
