@@ -20,7 +20,7 @@ JOBS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test linters lint format render diff bench release publish-tags upstream
+.PHONY: help setup demo test fast linters lint format render diff bench release publish-tags upstream
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -39,6 +39,9 @@ demo: setup ## Copy the template with every default, and serve the copy until Ct
 
 test: setup ## Run every test; ARGS go to pytest
 	pytest --numprocesses=$(JOBS) $(ARGS)
+
+fast: setup ## Run the tests that only render: every variant, in about three minutes
+	pytest --numprocesses=$(JOBS) -m "not slow" $(ARGS)
 
 linters: tests/linters/node_modules/.package-lock.json ## Install the linters that come from npm, for the tests
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
 
+SLOW_FIXTURES = {"service", "development", "postgres", "redis", "rabbitmq"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `--few-variants` give a quick answer, as the tests of the tests do."""
     parser.addoption(
@@ -39,6 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="render each choice once, instead of every pair of choices",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Refuse a test that starts something and is not marked as slow: `make fast` would wait."""
+    for item in items:
+        if SLOW_FIXTURES & {*item.fixturenames} and not item.get_closest_marker("slow"):
+            raise pytest.UsageError(f"{item.nodeid} starts something: mark its module as slow.")
 
 
 @pytest.hookimpl(wrapper=True)

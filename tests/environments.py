@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,17 @@ def production_requirements(tree: Tree) -> list[str]:
         return list(_from_files(tree, "production.txt"))
     groups = tomllib.loads(tree.texts["pyproject.toml"])["dependency-groups"]
     return list(_from_group(groups, "production"))
+
+
+def testing_requirements(tree: Tree) -> list[str]:
+    """Return what a variant's own tests are run with, as it is declared."""
+    if "requirements/development.txt" in tree.texts:
+        declared = _from_files(tree, "development.txt")
+    else:
+        groups = tomllib.loads(tree.texts["pyproject.toml"])["dependency-groups"]
+        declared = _from_group(groups, "dev")
+    tools = ("pytest", "gunicorn", "moto")
+    return [text for text in declared if Requirement(text).name.startswith(tools)]
 
 
 def as_built(requirement: str) -> str:
@@ -152,6 +163,15 @@ class SharedEnvironment:
         return frozenset(name for name, _ in reached)
 
 
+def _install(tree: Tree, target: Path) -> None:
+    """Write what tells importlib.metadata of a project, as its installation would."""
+    name = tree.answers["project_slug"]
+    folder = target / f"{name.replace('-', '_')}-0.1.0.dist-info"
+    folder.mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n"
+    (folder / "METADATA").write_text(text, encoding="utf-8")
+
+
 class Examiner:
     """Examines trees, each with what it may import.
 
@@ -162,9 +182,11 @@ class Examiner:
         borrowed = os.environ.get("SHIPSHAPE_ENVIRONMENTS")
         self.shared = SharedFolders(Path(borrowed)) if borrowed else shared
         self.together: dict[str, set[str]] = {}
+        self.tools: set[str] = set()
         for tree in trees:
             requirements = self.requirements(tree)
             self.together.setdefault(self._django(requirements), set()).update(requirements)
+            self.tools.update(testing_requirements(tree))
         self.tree = trees[0]
 
     @staticmethod
@@ -178,7 +200,7 @@ class Examiner:
 
     def environment(self, requirements: Sequence[str]) -> SharedEnvironment:
         """Return the environment for a variant with these requirements, installed when needed."""
-        union = sorted(self.together[self._django(requirements)])
+        union = sorted(self.together[self._django(requirements)] | self.tools)
         key = hashlib.sha256("\n".join(union).encode()).hexdigest()[:16]
 
         def install(target: Path) -> None:
@@ -217,6 +239,34 @@ class Examiner:
                 raise RuntimeError(f"{tree} cannot be examined ({settings}):\n{done.stderr}")
             reports |= {str(tree.path): report for tree, report in zip(group, found, strict=True)}
         return [reports[str(tree.path)] for tree in trees]
+
+    def run_tests(self, tree: Tree) -> subprocess.CompletedProcess[str]:
+        """Run a variant's own tests where every variant's dependencies are installed.
+
+        The tree is left as it is. What another variant's dependencies would hide, `examine` finds.
+        """
+        project = self.shared.get(
+            f"metadata-{tree.answers['project_slug']}", partial(_install, tree)
+        )
+        options = ("-q", "-p", "no:cacheprovider")
+        return subprocess.run(
+            [
+                self.environment(self.requirements(tree)).path / "bin/python",
+                "-m",
+                "pytest",
+                *options,
+            ],
+            cwd=tree.path,
+            env={
+                **DEVELOPMENT,
+                "PYTHONPATH": f"{tree.path / 'src'}:{project}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     def _request(self, tree: Tree, settings: str) -> dict[str, Any]:
         requirements = self.requirements(tree)

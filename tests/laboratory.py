@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import concurrent.futures
 import fcntl
+import http.cookies
 import json
+import re
 import time
+import urllib.parse
 from typing import TYPE_CHECKING, Any
+
+from tests.servers import http_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tests.servers import PostgresServer, RedisServer
+    from tests.servers import PostgresServer, RedisServer, Response
     from tests.service import Service, WebServer
+
+# What a proxy that ends HTTPS sends.
+HTTPS = {"Host": "yourdomain.com", "X-Forwarded-Proto": "https"}
 
 # What production requires beside the seed's variables, complete, but leading nowhere: starting asks
 # nothing of them.
@@ -171,6 +179,47 @@ def deployed(
     env = service.production_env(**urls, TRUST_X_FORWARDED_PROTO="1", **more)
     service.manage("migrate", "--verbosity", "0", env=env)
     return env
+
+
+def cookies(*answers: Response) -> http.cookies.SimpleCookie:
+    """Return the cookies that a browser holds after these answers."""
+    jar = http.cookies.SimpleCookie()
+    for answer in answers:
+        for header in answer.headers.get_all("Set-Cookie", []):
+            jar.load(header)
+    return jar
+
+
+def sent(jar: http.cookies.SimpleCookie) -> dict[str, str]:
+    """Return the header with which a browser sends its cookies back."""
+    return {"Cookie": "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())}
+
+
+def sign_in(
+    server: WebServer,
+    *,
+    credentials: tuple[str, str] = ("nobody@example.com", "no"),
+    origin: str = "https://yourdomain.com",
+    host: str = "yourdomain.com",
+) -> Response:
+    """Open the admin's form and send it from a page of `origin`."""
+    headers = {**HTTPS, "Host": host}
+    form = server.get("/admin/login/", headers=headers)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+    assert token is not None
+    user, password = credentials
+    fields = {"csrfmiddlewaretoken": token[1], "username": user, "password": password}
+    return http_request(
+        server.url("/admin/login/"),
+        method="POST",
+        headers={
+            **headers,
+            **sent(cookies(form)),
+            "Origin": origin,
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
+        body=urllib.parse.urlencode(fields).encode(),
+    )
 
 
 def side_by_side[Input, Output](

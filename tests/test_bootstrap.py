@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.service import GetService
 
+pytestmark = pytest.mark.slow
+
 ENV_EXAMPLE = "# The environment.\nSECRET_KEY=\n\n# PORT=8000\n"
 
 # Stands in for Django, as these tests are about the steps around it.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def local(service: GetService, tmp_path_factory: pytest.TempPathFactory) -> Service:

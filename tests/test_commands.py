@@ -22,6 +22,8 @@ from tests.servers import Process, answers_http, free_port, http_request, missin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 # What a fresh Debian with git, make and Python does not have.
 NOT_INSTALLED = re.compile(
     r"(.*-)?(gcc|g\+\+|cc|c\+\+|clang|cpp)(-\d+)?|c[89]9-gcc|pg_config|psql|uv|uvx|copier|redis-.*"

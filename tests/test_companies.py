@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from copier import run_copy
 
 from tests.history import WORK_TREE, commit_all, git
@@ -12,9 +13,9 @@ from tests.test_update import answers_of, copier, copy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from tests.history import History
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_fork_with_local_changes_merges_the_next_release(

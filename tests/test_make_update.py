@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.history import History
     from tests.rendering import SharedFolders
 
+pytestmark = pytest.mark.slow
+
 NEXT = "10000.0.0"
 
 

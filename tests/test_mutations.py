@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.rendering import SharedFolders
     from tests.service import GetService
 
+pytestmark = pytest.mark.slow
+
 
 class RunTests(Protocol):
     """A template and names of tests in, what pytest says out."""

@@ -14,9 +14,10 @@ from packaging.utils import canonicalize_name
 
 from tests.combinations import TEXTS, given
 from tests.environments import LEFT_OUT, NO_PATHS, Examiner
+from tests.laboratory import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tests.environments import Report
     from tests.rendering import SharedFolders
@@ -169,6 +170,21 @@ def test_other_settings_load_and_no_migration_is_missing(
     trees = list(each_choice(examined))
     for tree, report in zip(trees, examiner.examine(trees, settings), strict=True):
         assert report == {"failure": "", "checks": "", "migrations": ""}, tree
+
+
+@pytest.mark.slow
+def test_every_variant_passes_its_own_tests(
+    examiner: Examiner, examined: Sequence[Tree], record_property: Callable[[str, object], None]
+) -> None:
+    before = [sorted(tree.path.rglob("*")) for tree in examined]
+
+    for tree, done in zip(
+        examined, side_by_side(examiner.run_tests, examined, threads=2), strict=True
+    ):
+        assert done.returncode == 0, f"{tree}:\n{done.stdout}{done.stderr}"
+
+    assert [sorted(tree.path.rglob("*")) for tree in examined] == before
+    record_property("figure", f"{len(examined)} variants have passed their own tests")
 
 
 def test_what_is_left_out_is_there(trees: Sequence[Tree]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service
 
+pytestmark = pytest.mark.slow
+
 # With production dependencies alone. Between them: both package managers, drivers, Django versions
 # and identifiers of users, with and without a task queue.
 VARIANTS = ["default", "pip", "no-tasks"]

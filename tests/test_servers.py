@@ -30,6 +30,8 @@ from tests.servers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_frozen_postgres_holds_its_connections_and_answers_later() -> None:
     with PostgresServer() as server, psycopg.connect(server.new_database()) as connection:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from tests.history import History
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = {
     "default": {},
     "pip": {

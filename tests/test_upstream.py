@@ -61,7 +61,7 @@ def upstream(root: Path, file: Path, code: int = 0) -> subprocess.CompletedProce
 
 
 @pytest.fixture
-def service(history: History, tmp_path: Path) -> Path:
+def project(history: History, tmp_path: Path) -> Path:
     """Return a service that is called order-desk, from a template that the test may change."""
     git(tmp_path, "clone", "--quiet", str(history.root), "template")
     source = History(tmp_path / "template")
@@ -69,16 +69,16 @@ def service(history: History, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", EDITS)
-def test_an_edit_becomes_a_patch_with_variables(service: Path, kind: str) -> None:
+def test_an_edit_becomes_a_patch_with_variables(project: Path, kind: str) -> None:
     name, changes, source, expected = EDITS[kind]
-    root = service.with_name("template")
-    text = (service / name).read_text(encoding="utf-8")
+    root = project.with_name("template")
+    text = (project / name).read_text(encoding="utf-8")
     for old, new in changes.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    (service / name).write_text(text, encoding="utf-8")
+    (project / name).write_text(text, encoding="utf-8")
 
-    patch = upstream(root, service / name).stdout
+    patch = upstream(root, project / name).stdout
 
     (root / "fix.patch").write_text(patch, encoding="utf-8")
     git(root, "apply", "fix.patch")
@@ -89,21 +89,21 @@ def test_an_edit_becomes_a_patch_with_variables(service: Path, kind: str) -> Non
     git(root, "commit", "--quiet", "--all", "--message", "Fix")
     git(root, "tag", "10000.0.0")
     answers = {"project_name": "Order Desk"}
-    fresh = copy(History(root), service.with_name("fresh"), "10000.0.0", answers)
+    fresh = copy(History(root), project.with_name("fresh"), "10000.0.0", answers)
     assert (fresh / name).read_text(encoding="utf-8") == text
 
 
-def test_an_untouched_file_gives_no_patch(service: Path) -> None:
-    done = upstream(service.with_name("template"), service / "Dockerfile")
+def test_an_untouched_file_gives_no_patch(project: Path) -> None:
+    done = upstream(project.with_name("template"), project / "Dockerfile")
 
     assert done.stdout == ""
     assert done.stderr.endswith("Dockerfile is as the template renders it.\n")
 
 
-def test_what_is_not_the_templates_is_told(service: Path, tmp_path: Path) -> None:
-    root = service.with_name("template")
-    (service / "notes.txt").write_text("mine\n", encoding="utf-8")
+def test_what_is_not_the_templates_is_told(project: Path, tmp_path: Path) -> None:
+    root = project.with_name("template")
+    (project / "notes.txt").write_text("mine\n", encoding="utf-8")
 
-    assert "The template has no notes.txt" in upstream(root, service / "notes.txt", 1).stderr
-    shutil.copy(service / "Dockerfile", tmp_path / "Dockerfile")
+    assert "The template has no notes.txt" in upstream(root, project / "notes.txt", 1).stderr
+    shutil.copy(project / "Dockerfile", tmp_path / "Dockerfile")
     assert "is no file of a project" in upstream(root, tmp_path / "Dockerfile", 1).stderr
