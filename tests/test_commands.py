@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import psutil
 import pytest
 
 from tests.rendering import ROOT, take_snapshot
@@ -116,10 +118,14 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the terminal, which ends what still runs at it."""
-        os.close(self._terminal)
+        """Close the terminal, and end what still runs at it: some of it may wait for a Ctrl-C."""
         if self._code is None:
+            command = psutil.Process(self.pid)
+            for process in [command, *command.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             os.waitpid(self.pid, 0)
+        os.close(self._terminal)
 
     def _read(self) -> bool:
         if not select.select([self._terminal], [], [], 1)[0]:
