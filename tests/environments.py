@@ -40,6 +40,11 @@ VARIABLES = {
     "DATABASE_URL": "postgres://user@127.0.0.1:1/name",
     "PATH": "/usr/bin:/bin",
 }
+STORAGE = {
+    "none": {},
+    "local": {"MEDIA_ROOT": "/nowhere"},
+    "s3": {"AWS_STORAGE_BUCKET_NAME": "uploads"},
+}
 BROKERS = {"redis": "redis://127.0.0.1:1/1", "rabbitmq": "amqp://127.0.0.1:1//"}
 DEVELOPMENT = {"DATABASE_URL": "sqlite:///:memory:", "PATH": "/usr/bin:/bin"}
 
@@ -281,7 +286,11 @@ class Examiner:
             "left_out": sorted(LEFT_OUT),
             "no_paths": sorted(NO_PATHS),
             "environment": (
-                {**VARIABLES, **({"CELERY_BROKER_URL": BROKERS[broker]} if broker else {})}
+                {
+                    **VARIABLES,
+                    **STORAGE[str(tree.variant["media_storage"])],
+                    **({"CELERY_BROKER_URL": BROKERS[broker]} if broker else {}),
+                }
                 if settings == "production"
                 else DEVELOPMENT
             ),

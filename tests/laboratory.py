@@ -56,6 +56,7 @@ import os
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -103,6 +104,16 @@ def fail(request: HttpRequest) -> HttpResponse:
     raise RuntimeError(f"Failed on purpose, {len(email)}.")
 
 
+@csrf_exempt
+def upload(request: HttpRequest) -> JsonResponse:
+    """Keep a file, and answer what it is called, where it is and how long it is."""
+    file = request.FILES["file"]
+    name = default_storage.save(file.name, file)
+    return JsonResponse(
+        {"name": name, "url": default_storage.url(name), "size": default_storage.size(name)}
+    )
+
+
 def enter(request: HttpRequest) -> JsonResponse:
     """Start a session."""
     model = get_user_model()
@@ -130,6 +141,7 @@ urlpatterns = [
     path("stored/", views.stored),
     path("say/", views.say),
     path("fail/", views.fail),
+    path("upload/", views.upload),
     path("enter/", views.enter),
     path("known/", views.known),
 ]

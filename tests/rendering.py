@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     },
     "no-tasks": {"task_queue": "none"},
     "rabbitmq": {"broker": "rabbitmq"},
+    "s3": {"media_storage": "s3", "task_queue": "none"},
 }
 
 

@@ -564,6 +564,38 @@ class RabbitMQServer(Server):
         super().__exit__(*error)
 
 
+class S3Server(Server):
+    """A store that speaks S3: it refuses strangers what is private, but believes any signature."""
+
+    name = "s3"
+    scheme = "http"
+
+    def __init__(self) -> None:
+        self._program = require_tool("moto_server")
+        super().__init__()
+
+    def command(self) -> list[str]:
+        """Return the command of the server."""
+        return [self._program, "--host", "127.0.0.1", "--port", str(self.port)]
+
+    def ready(self) -> bool:
+        """Tell whether it answers."""
+        return answers_http(self.url)
+
+    @property
+    def url(self) -> str:
+        """The address of the store."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def new_bucket(self) -> str:
+        """Make an empty bucket and return its name."""
+        name = f"test-{next(self._names)}"
+        answer = http_request(f"{self.url}/{name}", method="PUT")
+        if answer.status != 200:
+            raise ServerError(f"No bucket was made: {answer.text}")
+        return name
+
+
 class MuteServer:
     """A server that accepts every connection, reads nothing and never answers."""
 

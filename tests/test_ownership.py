@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from tests.rendering import Render
 
-VARIANTS = {"default": {}, "pip": {"package_manager": "pip", "task_queue": "none"}}
+VARIANTS = {
+    "default": {},
+    "pip": {"package_manager": "pip", "task_queue": "none", "media_storage": "s3"},
+}
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 # Whole files that have no place for a comment, or in which one would be read as content.
@@ -109,6 +112,7 @@ def test_no_file_of_the_team_depends_on_an_answer_that_can_be_switched(render: R
         "package_manager": "pip",
         "django_version": "5.2",
         "postgres_driver": "psycopg2",
+        "media_storage": "s3",
         "python_version": "3.14",
         "license": "MIT",
     }

@@ -199,6 +199,11 @@ WORDS: dict[str, dict[str | bool, list[str]]] = {
         "username": ["UnicodeUsernameValidator"],
         "email": ["USERNAME_FIELD", "AdminUserCreationForm", "email_case_insensitive"],
     },
+    "media_storage": {
+        "none": [r"common\.E003", "keeps? no uploads|takes no uploads"],
+        "local": [r"\| `MEDIA_ROOT`", "FILE_UPLOAD_"],
+        "s3": ["django.storages", "boto", "AWS_", r"\bs3:"],
+    },
     "task_queue": {
         "celery": ["celery", r"\bbeat\b", "broker", "kombu", "billiard", "task queue"],
         "none": [],  # it brings nothing: the words of the others are missing

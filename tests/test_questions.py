@@ -53,6 +53,7 @@ ASKED = [
     "package_manager",
     "postgres_driver",
     "user_identifier",
+    "media_storage",
     "task_queue",
     "broker",
 ]
@@ -182,6 +183,7 @@ def test_the_choices_are_these_and_the_first_is_the_default() -> None:
         "package_manager": ["uv", "pip"],
         "postgres_driver": ["psycopg", "psycopg2"],
         "user_identifier": ["username", "email"],
+        "media_storage": ["none", "local", "s3"],
         "task_queue": ["celery", "none"],
         "broker": ["redis", "rabbitmq"],
     }
@@ -211,7 +213,7 @@ def record_prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_the_default_path_asks_twelve_questions_in_this_order(
+def test_the_default_path_asks_thirteen_questions_in_this_order(
     skeleton: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = record_prompts(monkeypatch)

@@ -9,4 +9,9 @@ class CommonConfig(AppConfig):
     name = "common"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401 (importing them registers them)
+        from . import (
+            checks,  # noqa: F401 (importing them registers them)
+            # @if media_storage == "none"
+            uploads,  # noqa: F401 (the same)
+            # @endif
+        )

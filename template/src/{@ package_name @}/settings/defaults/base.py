@@ -15,6 +15,7 @@ from .celery import *
 # @endif
 from .csp import *
 from .databases import *
+from .media import *
 
 BASE_DIR = PROJECT_DIR
 
@@ -99,7 +100,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": default_storage,
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 WHITENOISE_AUTOREFRESH = False

@@ -174,6 +174,53 @@ READY_CHECK_BROKER = env.flag(
 )
 
 # @endif
+# @if media_storage == "local"
+MEDIA_ROOT = env.text(
+    "MEDIA_ROOT",
+    "The folder of uploads, on a volume that the proxy serves at /media/; `media` beside manage.py "
+    "when missing, which production refuses.",
+    required=True,
+)
+# @endif
+# @if media_storage == "s3"
+AWS_STORAGE_BUCKET_NAME = env.text(
+    "AWS_STORAGE_BUCKET_NAME",
+    "The bucket of uploads; the folder `media` beside manage.py when missing, which production "
+    "refuses.",
+    required=True,
+)
+AWS_S3_REGION_NAME = env.text(
+    "AWS_S3_REGION_NAME",
+    "The region of the bucket; other stores than AWS say what they call theirs.",
+    default="us-east-1",
+)
+AWS_S3_ENDPOINT_URL = env.url(
+    "AWS_S3_ENDPOINT_URL",
+    "The address of a store other than AWS, without the bucket.",
+    schemes=("https", "http"),
+)
+AWS_S3_ADDRESSING_STYLE = env.text(
+    "AWS_S3_ADDRESSING_STYLE",
+    "Whether the bucket's name is part of the host's, or of the path, which stores without names "
+    "for their buckets need.",
+    default="virtual",
+    choices=("virtual", "path"),
+)
+AWS_ACCESS_KEY_ID = env.text(
+    "AWS_ACCESS_KEY_ID",
+    "The key that may read and write the bucket; the machine's role is used when missing.",
+)
+AWS_SECRET_ACCESS_KEY = env.text("AWS_SECRET_ACCESS_KEY", "The secret of this key.")
+AWS_SESSION_TOKEN = env.text("AWS_SESSION_TOKEN", "The token of a key that is temporary.")
+AWS_QUERYSTRING_EXPIRE = env.integer(
+    "AWS_QUERYSTRING_EXPIRE",
+    "Seconds that the signed address of an upload works; a week at most.",
+    default=3600,
+    minimum=1,
+    maximum=604_800,
+)
+
+# @endif
 EMAIL = env.email_url(
     "EMAIL_URL",
     "The server that takes mail, `localhost` when missing (development prints mail instead); "
