@@ -50,11 +50,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Refuse a test that starts something and is not marked as slow: `make fast` would wait."""
+    """Mark a test that starts something as slow."""
     for item in items:
-        if SLOW_FIXTURES & {*item.fixturenames} and not item.get_closest_marker("slow"):
-            raise pytest.UsageError(f"{item.nodeid} starts something: mark its module as slow.")
+        if SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(wrapper=True)

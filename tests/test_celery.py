@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tests.servers import Process, Response
     from tests.service import GetService, Service, WebServer
 
-pytestmark = pytest.mark.slow
-
 LIMITS = {
     "CELERY_TASK_TIME_LIMIT": "6",
     "CELERY_TASK_SOFT_TIME_LIMIT": "5",

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service, WebServer
 
-pytestmark = pytest.mark.slow
-
 EMAIL = "somebody@example.com"
 PERSONAL = {
     "User-Agent": "a-browser-of-somebody",

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
     from tests.service import GetService, Service
 
-pytestmark = pytest.mark.slow
-
 REQUESTS = 60
 CLIENTS = 6
 SERVER_CONNECTIONS = 3  # fewer, so that a client's next transaction meets another of them

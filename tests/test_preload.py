@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service
 
-pytestmark = pytest.mark.slow
-
 REQUESTS = 480
 
 # What databases.py shows for psycopg's own pool.

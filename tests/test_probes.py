@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.service import GetService, Service, WebServer
 
-pytestmark = pytest.mark.slow
-
 DEADLINE = 2.5
 MARGIN = 1.0  # two processors, shared with the tests' own servers
 LIVENESS_TIMEOUT = 1.0  # of a probe that Kubernetes is given no other for

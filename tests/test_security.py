@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service, WebServer
 
-pytestmark = pytest.mark.slow
-
 YEAR = 31_536_000
 
 # A page, a form, what is missing, and what fails.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RabbitMQServer, RedisServer
     from tests.service import Service
 
-pytestmark = pytest.mark.slow
-
 # A Python that may not be there to run, so that its variants are rendered and examined alone.
 NOT_EVERYWHERE = ("python_version", "3.14")
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service, WebServer
 
-pytestmark = pytest.mark.slow
-
 # One of the team's own files, one of the admin's.
 FILES = ["pages/site.css", "admin/css/base.css"]
 

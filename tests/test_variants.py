@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tests.rendering import Render
     from tests.service import GetService
 
-pytestmark = pytest.mark.slow
-
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
