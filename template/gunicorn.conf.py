@@ -1,6 +1,5 @@
 """Gunicorn in production. Maintained by the template: change it by the environment.
 
-
     gunicorn --config gunicorn.conf.py {@ package_name @}.wsgi:application
 
 The variables are described in docs/configuration.md, gunicorn's settings at

@@ -168,6 +168,24 @@ def test_a_conflict_is_an_error_that_says_what_to_do(project: Path) -> None:
     assert "`git reset --hard" in said
 
 
+def test_a_file_of_the_team_where_a_release_brings_one_is_kept_beside_it(project: Path) -> None:
+    name, theirs, ours = "src/common/clock.py", "# The clock of orders.\n", "# A clock for all.\n"
+    (project / name).write_text(theirs, encoding="utf-8")
+    commit_all(project, "Edit")
+
+    def bring(root: Path) -> None:
+        (root / "template" / name).write_text(ours, encoding="utf-8")
+
+    release(project, bring)
+
+    said = template(project, "update", code=1)
+
+    assert f"- {name}: keep what is right between the lines" in said
+    text = (project / name).read_text(encoding="utf-8")
+    assert theirs in text
+    assert ours in text
+
+
 def test_a_file_that_was_edited_and_is_removed_is_named(project: Path) -> None:
     edit(project, "src/common/probe.py", "import", "import sys\nimport")
     release(project, lambda root: (root / "template/src/common/probe.py").unlink())
