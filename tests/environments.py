@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.rendering import SharedFolders
-from tests.service import SEED_ENVIRONMENT, Bootstrap
+from tests.service import MEDIA_ENVIRONMENT, SEED_ENVIRONMENT, Bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,11 +39,6 @@ VARIABLES = {
     "CACHE_URL": "redis://127.0.0.1:1/0",
     "DATABASE_URL": "postgres://user@127.0.0.1:1/name",
     "PATH": "/usr/bin:/bin",
-}
-STORAGE = {
-    "none": {},
-    "local": {"MEDIA_ROOT": "/nowhere"},
-    "s3": {"AWS_STORAGE_BUCKET_NAME": "uploads"},
 }
 BROKERS = {"redis": "redis://127.0.0.1:1/1", "rabbitmq": "amqp://127.0.0.1:1//"}
 DEVELOPMENT = {"DATABASE_URL": "sqlite:///:memory:", "PATH": "/usr/bin:/bin"}
@@ -288,7 +283,7 @@ class Examiner:
             "environment": (
                 {
                     **VARIABLES,
-                    **STORAGE[str(tree.variant["media_storage"])],
+                    **MEDIA_ENVIRONMENT[tree.answers["media_storage"]],
                     **({"CELERY_BROKER_URL": BROKERS[broker]} if broker else {}),
                 }
                 if settings == "production"

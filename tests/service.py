@@ -29,6 +29,13 @@ SEED_ENVIRONMENT = {
     "SECRET_KEY": "w7Jq2ZkXb9-RtY4nLm8_VcS1dFgH6pQe0aUiOoPzKxTyN3B5jG",
 }
 
+# What production needs beside it for each place of uploads; a service starts without asking there.
+MEDIA_ENVIRONMENT = {
+    "none": {},
+    "local": {"MEDIA_ROOT": "/nowhere"},
+    "s3": {"AWS_STORAGE_BUCKET_NAME": "uploads"},
+}
+
 
 class GetService(Protocol):
     """The name of a variant in, its installed service out."""
@@ -105,6 +112,7 @@ class Service:
         """Return all that production needs, and `more` variables by name."""
         return {
             **SEED_ENVIRONMENT,
+            **MEDIA_ENVIRONMENT[self.answers["media_storage"]],
             "DJANGO_SETTINGS_MODULE": f"{self.package}.settings.production",
             "DATABASE_URL": database_url,
             "CACHE_URL": cache_url,

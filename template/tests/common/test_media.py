@@ -52,7 +52,7 @@ from {@ package_name @}.settings.defaults import csp, media
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-settings.configure()
+settings.configure(MEDIA_URL=media.MEDIA_URL)
 backend, options = media.default_storage["BACKEND"], media.default_storage.get("OPTIONS", {})
 # @if django_version == "6.1"
 directives = csp.SECURE_CSP

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from django.apps.registry import Apps
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
 from django.db import models
-from django.test.utils import isolate_apps
 from pytest_django import Settings
 
 from common.uploads import check_file_fields
@@ -13,15 +13,16 @@ from common.uploads import check_file_fields
 
 def said_of(storage: Storage | None) -> list[str]:
     """Return what the check says of a model whose files have this storage, or the default."""
-    with isolate_apps("common") as apps:
+    registry = Apps(["common"])
 
-        class Receipt(models.Model):  # noqa: DJ008 (nobody looks at it)
-            scan = models.FileField(storage=storage)
+    class Receipt(models.Model):  # noqa: DJ008 (nobody looks at it)
+        scan = models.FileField(storage=storage)
 
-            class Meta:
-                app_label = "common"
+        class Meta:
+            apps = registry
+            app_label = "common"
 
-        return [message.msg for message in check_file_fields([*apps.get_app_configs()])]
+    return [message.msg for message in check_file_fields([*registry.get_app_configs()])]
 
 
 def test_a_field_whose_files_have_no_place_is_an_error(settings: Settings) -> None:
