@@ -20,7 +20,8 @@ JOBS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.uv/bin:$(PATH)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test fast linters lint format render diff bench release publish-tags upstream
+.PHONY: help setup demo test fast linters lint format render diff bench
+.PHONY: questions versions release publish-tags upstream
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -48,10 +49,11 @@ linters: tests/linters/node_modules/.package-lock.json ## Install the linters th
 tests/linters/node_modules/.package-lock.json: tests/linters/package-lock.json
 	npm ci --prefix tests/linters --ignore-scripts --no-audit --no-fund
 
-lint: setup ## Check format, lint and types
+lint: setup ## Check format, lint, types, and that the pins of one thing are equal
 	ruff format --check
 	ruff check
 	mypy
+	python hooks/versions.py check
 
 format: setup ## Format, and mend what can be mended
 	ruff check --fix
@@ -66,11 +68,17 @@ diff: setup ## Show what the work tree changes in a project: make diff BASE=HEAD
 bench: setup ## Print what copying and serving cost, as ratios within one run; needs wrk
 	python bench/run.py $(ARGS)
 
+versions: setup ## Raise the pins to what the package index has, and report what is held back
+	python hooks/versions.py refresh
+
 release: setup ## Cut a release on a clean tree: make release VERSION=0.2.0
 	python hooks/release.py cut "$(VERSION)"
 
 publish-tags: setup ## Push the git tags that REMOTE (origin) has not, from releases.toml
 	python hooks/release.py publish-tags $(REMOTE)
+
+questions: setup ## Write the table of questions into README.md, from copier.yml
+	python hooks/questions.py
 
 upstream: setup ## Print a service's edit as a patch: make upstream FILE=../my-service/Dockerfile
 	@python hooks/upstream.py "$(FILE)"

@@ -1,4 +1,4 @@
-# First steps in a fresh checkout. Maintained by the template: change `setup` in Makefile instead.
+# First steps in a fresh checkout. Maintained by the template: add a target to Makefile instead.
 """Bring a fresh checkout to life: `.env`, git, uv, Python, lock, packages, migrations, a commit.
 
     python3 scripts/bootstrap.py                     all steps; can be repeated at any time
@@ -145,7 +145,10 @@ def lock_with_uv(*options: str) -> None:
 # @endif
 # @if package_manager == "pip"
 def install_with_pip() -> None:
-    """Compile the locks when one is missing, and bring .venv to what the development lock says."""
+    """Compile the locks when one is missing, and install what the development lock says into .venv.
+
+    pip takes nothing away: what has left the lock goes when .venv is removed and made anew.
+    """
     remove_broken_environment()
     if (ROOT / PYTHON).exists() and not succeeds(PYTHON, "-m", "pip", "--version"):
         remove_environment()  # made by uv, before this project went over to pip

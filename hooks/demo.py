@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MARK = ".shipshape-demo"  # a folder with this file in it is an earlier demo and may be replaced
 START_SECONDS = 60
+HIGHEST_PORT = 65535
 
 
 class DemoError(Exception):
@@ -40,13 +41,23 @@ def main(folder: str, port: str) -> int:
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C, so that the server ends too
     try:
         with foreground():
-            serve(make_project(Path(folder).absolute(), int(port)), int(port))
+            chosen = port_number(port)
+            serve(make_project(Path(folder).absolute(), chosen), chosen)
     except (DemoError, OSError) as error:
         print(f"{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nThe demo has ended.")
     return 0
+
+
+def port_number(text: str) -> int:
+    """Return the port that a text names; raise DemoError when it names none."""
+    if not text.isdecimal() or not 0 < int(text) <= HIGHEST_PORT:
+        raise DemoError(
+            f"{text} is no port: choose one from 1 to {HIGHEST_PORT}, as in `make demo PORT=8001`."
+        )
+    return int(text)
 
 
 def make_project(folder: Path, port: int) -> Path:
@@ -92,6 +103,8 @@ def serve(project: Path, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(f"{url}/ready/", server, log)
         print(f"\n{url}/            the service\n{url}/admin/      Django's admin")
+        folder = shlex.quote(str(project))
+        print(f"An account for it: cd {folder} && .venv/bin/python manage.py createsuperuser\n")
         for path in ("/health/", "/ready/"):
             print(f"{url}{path:<12} {fetch(f'{url}{path}')}")
         print(f"\nIts log is {log}; Ctrl-C ends it.", flush=True)

@@ -12,6 +12,7 @@ render` and `make diff` call it.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -48,7 +49,11 @@ def main(command: str = "", base: str = "") -> int:
 def read_answers(text: str) -> list[str]:
     """Return the answers in a text; a wrong key Copier would pass over without a word."""
     settings = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
-    questions = [key for key in settings if not key.startswith("_")]
+    questions = [
+        key
+        for key, question in settings.items()
+        if not key.startswith("_") and question.get("when") is not False
+    ]
     try:
         answers = shlex.split(text)
     except ValueError as error:
@@ -100,7 +105,10 @@ def copy(revision: str, answers: list[str], target: Path) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1]
-        raise PreviewError(f"{revision} cannot be rendered with these answers: {reason}")
+        # Jinja's traceback ends in the line of the file that it could not render.
+        places = re.findall(r'File "[^"]*?/(template/[^"]+)", line (\d+)', done.stderr)
+        where = f" at {':'.join(places[-1])}" if places else ""
+        raise PreviewError(f"{revision} cannot be rendered with these answers{where}: {reason}")
 
 
 def forget_origin(project: Path) -> None:

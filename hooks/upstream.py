@@ -81,6 +81,13 @@ def make_patch(file: Path) -> str:
 
 def source_of(name: str, answers: dict[str, Any]) -> str:
     """Return where the template has the text of a project's file."""
+    try:
+        git("rev-parse", "--verify", "--quiet", f"{answers['_commit']}^{{commit}}")
+    except UpstreamError:
+        raise UpstreamError(
+            f"This clone has no {answers['_commit']}, from which the project was made: `git fetch"
+            " --tags` gets it."
+        ) from None
     package = f"src/{answers['package_name']}/"
     path = name.replace(package, "src/{@ package_name @}/", 1) if name.startswith(package) else name
     try:
@@ -108,7 +115,7 @@ def engine_of(commit: str) -> jinja2.Environment:
     """Return Jinja with the delimiters of a release."""
     settings = yaml.safe_load(git("show", f"{commit}:copier.yml"))["_envops"]
     options = {**settings, "undefined": jinja2.StrictUndefined}
-    return jinja2.Environment(  # noqa: S701 (no HTML)
+    return jinja2.Environment(  # noqa: S701 (it makes no HTML)
         extensions=[AnsibleCoreFiltersExtension], **options
     )
 

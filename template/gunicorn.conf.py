@@ -6,13 +6,21 @@ The variables are described in docs/configuration.md, gunicorn's settings at
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
+import gc
+import itertools
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from common.cpu import available_cpus
-from common.environment import Environment, configuration_errors_end_the_process
+from common.environment import (
+    ConfigurationError,
+    Environment,
+    configuration_errors_end_the_process,
+)
 
 env = Environment()
 
@@ -41,12 +49,13 @@ if worker_class == "gevent":
     monkey.patch_all()
     # A request is a greenlet of its own, so that no other would find the connection it kept.
     os.environ["DATABASE_CONN_MAX_AGE"] = "0"
+
     # @if postgres_driver == "psycopg2"
     from common.gevent import make_psycopg2_cooperative
 
     make_psycopg2_cooperative()
-    # @endif
 
+    # @endif
 with configuration_errors_end_the_process():
     # Only what shares the machine can reach the default; the Dockerfile sets 0.0.0.0.
     _host = env.text("HOST", "The address that gunicorn listens on.", default="127.0.0.1")
@@ -57,7 +66,11 @@ with configuration_errors_end_the_process():
         minimum=1,
         maximum=65535,
     )
-    bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
+    bind = [f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"]
+    # Described among the variables of the settings.
+    _metrics_port = Environment().integer("METRICS_PORT", "", default=0, maximum=65535)
+    if _metrics_port == _port:
+        raise ConfigurationError("METRICS_PORT is PORT: choose another, which no proxy reaches.")
 
     # Two for each processor and one to spare, of those that the container may use, not the
     # machine; a dozen at most, as more wait for the database rather than work.
@@ -119,6 +132,14 @@ _memory = Path("/dev/shm")  # noqa: S108 (gunicorn makes its files there unguess
 if _memory.is_dir():
     worker_tmp_dir = str(_memory)
 
+if _metrics_port:
+    bind += [bind[0].removesuffix(str(_port)) + str(_metrics_port)]
+    # What the workers count. Set before the library is loaded, which reads it then.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
+        prefix="metrics-", dir=_memory if _memory.is_dir() else None
+    )
+    from common import metrics
+
 # The application is loaded once and shared by the workers; see pre_fork.
 preload_app = True
 
@@ -144,3 +165,22 @@ def pre_fork(server: Any, worker: Any) -> None:
         if hasattr(connection, "close_pool"):
             connection.close_pool()
         del connections[alias]
+    if _metrics_port:
+        taken = {getattr(other, "metrics_number", None) for other in server.WORKERS.values()}
+        worker.metrics_number = next(n for n in itertools.count(1) if n not in taken)
+    # What is loaded by now stays. No worker looks through it for garbage, which at its end alone,
+    # each thousand requests, takes longer than hundreds of them; nor gets a copy of its memory.
+    gc.collect()
+    gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Tell a worker which of the counters are its own."""
+    if _metrics_port:
+        metrics.worker = worker.metrics_number
+
+
+def on_exit(server: Any) -> None:
+    """Leave no counters behind."""
+    if _metrics_port:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

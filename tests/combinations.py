@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import jinja2.meta
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Value = str | bool
 Answers = dict[str, Value]
 Pair = tuple[tuple[str, Value], ...]
+
+# What an option is answered by that is not wanted.
+OFF: tuple[Value, ...] = ("none", False)
 
 # What people write, the default first where there is one: lengths and characters that change how a
 # line is laid out or quoted.
@@ -64,9 +67,15 @@ def axes() -> dict[str, list[Value]]:
 def _defaults() -> dict[str, Value]:
     """Return what a person gets who gives no answer; the texts of some are made of others."""
     return {
-        key: TEXTS[key][0] if key in TEXTS else question["default"]
+        key: TEXTS[key][0] if key in TEXTS else default_of(question)
         for key, question in questions().items()
     }
+
+
+def default_of(question: dict[str, Any]) -> Value:
+    """Return the default that a new project gets; one that exists may get another choice."""
+    default = question["default"]
+    return engine().from_string(default).render() if "choices" in question else default
 
 
 def _is_default(key: str, value: Value) -> bool:
@@ -77,7 +86,7 @@ def _is_default(key: str, value: Value) -> bool:
 def engine() -> jinja2.Environment:
     """Return Jinja with the delimiters of the template, to look at texts of it."""
     options = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))["_envops"]
-    return jinja2.Environment(  # noqa: S701 (no HTML)
+    return jinja2.Environment(  # noqa: S701 (it makes no HTML)
         extensions=[AnsibleCoreFiltersExtension],
         **{**options, "undefined": jinja2.StrictUndefined},
     )
@@ -178,14 +187,29 @@ def every_choice_once() -> list[Answers]:
     return variants
 
 
+def everything(*, on: bool) -> Answers:
+    """Return the variant in which every option is on, or off: `none` is what turns one off."""
+
+    def rank(_: Answers, key: str, value: Value) -> float:
+        return ((value in OFF) is on) * 100 - (axes()[key].index(value) if on else 0)
+
+    variant = complete({}, rank)
+    if variant is None:
+        raise RuntimeError("Some options cannot be on, or off, together.")
+    return variant
+
+
 def every_variant() -> list[Answers]:
-    """Return every pair, each choice alone, and the first and the last choice everywhere."""
+    """Return every pair, each choice alone, the first and the last everywhere, all on and all off.
+
+    Of options that are on, it is the last choice.
+    """
     alone = [
         complete({key: value}, by_position) for key, values in axes().items() for value in values
     ]
     last = complete({}, lambda *given: -by_position(*given))
     variants: list[Answers] = []
-    for variant in [*alone, last, *pairwise()]:
+    for variant in [*alone, last, everything(on=True), everything(on=False), *pairwise()]:
         if variant is not None and variant not in variants:
             variants.append(variant)
     return variants

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import shutil
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.combinations import every_choice_once, every_variant
-from tests.history import History, build_history
+from tests.containers.engine import Engine, running_engine
+from tests.containers.images import Images
+from tests.containers.production import (
+    Cost,
+    GetImage,
+    Image,
+    build_image,
+    cost_of,
+    locked_project,
+)
+from tests.history import History, build_history, commit_all
 from tests.rendering import (
+    IN_CONTAINERS,
     VARIANTS,
     Render,
     SharedFolders,
@@ -30,10 +44,10 @@ from tests.service import (
 from tests.trees import Tree, render_all
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 
-SLOW_FIXTURES = {"service", "development", "postgres", "redis", "rabbitmq"}
+SLOW_FIXTURES = {"service", "development", "postgres", "redis", "rabbitmq", "engine"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,10 +66,15 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark a test that starts something as slow."""
+    """Mark a test that starts something as slow; the files with most of these are run first.
+
+    At the end of a run there is then something short for whichever worker process is idle.
+    """
     for item in items:
         if SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker("slow")
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,8 +131,8 @@ def trees(shared: SharedFolders, pytestconfig: pytest.Config) -> Sequence[Tree]:
     variants = every_choice_once() if few else every_variant()
 
     def build(target: Path) -> None:
-        seconds = render_all(shared.get("template", take_snapshot), variants, target)
-        (target / "seconds").write_text(f"{seconds}", encoding="utf-8")
+        clock, processor = render_all(shared.get("template", take_snapshot), variants, target)
+        (target / "seconds").write_text(f"{clock} {processor}", encoding="utf-8")
 
     folder = shared.get("variants", build)
     return [Tree(folder / f"{number:03}", variant) for number, variant in enumerate(variants)]
@@ -142,11 +161,19 @@ def development(shared: SharedFolders) -> GetService:
     def get(variant: str = "default", *, add: Sequence[str] = ()) -> Service:
         if add:
             raise ValueError("Only a production installation takes packages.")
-        tree = shared.render(**VARIANTS[variant])
-        build = functools.partial(build_development, shared, tree)
-        return installed(shared.get(f"development-{variant}", build))
+        tree, name = shared.render(**VARIANTS[variant]), f"development-{variant}"
+        if lent := os.environ.get("SHIPSHAPE_SERVICES"):  # as above
+            borrow = functools.partial(repository_of, tree)
+            return installed(Path(lent, name)).with_code(shared.get(name, borrow))
+        return installed(shared.get(name, functools.partial(build_development, shared, tree)))
 
     return get
+
+
+def repository_of(tree: Path, target: Path) -> None:
+    """Copy a rendered tree, and make it a repository."""
+    shutil.copytree(tree, target)
+    commit_all(target, "Start")
 
 
 @pytest.fixture(scope="session")
@@ -168,3 +195,41 @@ def rabbitmq() -> Iterator[RabbitMQServer]:
     """Start a RabbitMQ that tests share and leave up; each takes `rabbitmq.new_vhost()`."""
     with RabbitMQServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def engine(shared: SharedFolders) -> Engine:
+    """Return Docker's engine, with an image for each that a project names."""
+    return running_engine(Images(shared))
+
+
+@pytest.fixture(scope="session")
+def locked(shared: SharedFolders) -> Callable[[str], Path]:
+    """Render a variant and write its lock: `locked("rabbitmq")`; read-only."""
+
+    def get(variant: str) -> Path:
+        tree = shared.render(**IN_CONTAINERS[variant])
+        return shared.get(f"locked-{variant}", functools.partial(locked_project, shared, tree))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def image(shared: SharedFolders, engine: Engine, locked: Callable[[str], Path]) -> GetImage:
+    """Build the production image of a variant: `image("rabbitmq").tag`."""
+
+    def get(variant: str = "default") -> Image:
+        tag = f"shipshape-test/{variant}"
+
+        def build(target: Path) -> None:
+            shutil.copytree(locked(variant), target)
+            # Cold once, where all is cold but for what another variant has just built.
+            build_image(
+                engine, target, tag, *(["--no-cache"] if CI and variant == "default" else [])
+            )
+
+        project = shared.get(f"image-of-{variant}", build)
+        cost = Cost(**json.loads(cost_of(project).read_text(encoding="utf-8")))
+        return Image(tag, project, cost)
+
+    return get

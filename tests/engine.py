@@ -1,7 +1,8 @@
 """Copier as fast as the checks of all variants need it, with the same result.
 
-For every file Copier compiles each part of its path anew, renders the name of the answers file and
-asks git about it, and for every copy it parses copier.yml. None of this changes what is rendered,
+For every file Copier renders each part of its path and the name of the answers file, gathers all
+answers for each of these, and asks git about the file; for every copy it parses copier.yml, and
+makes a repository to see whether the template is a bundle. None of this changes what is rendered,
 so that many copies in one process can share it or go without; a test renders without these
 shortcuts, too, and finds the same bytes.
 """
@@ -12,10 +13,10 @@ from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import PropertyMock, patch
+from unittest.mock import patch
 
 import jinja2
-from copier import _main, _template
+from copier import Phase, _main, _template, _vcs
 from copier._jinja_ext import get_yield_context
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ _compile: Any = jinja2.Environment.compile
 _settings: dict[bytes, dict[str, Any]] = {}
 _load: Any = _template.load_template_config
 
+_render_string: Any = _main.Worker._render_string  # noqa: SLF001 (what is made faster is inside)
+_render_context: Any = _main.Worker._render_context  # noqa: SLF001 (as above)
+_is_git_bundle = _vcs.is_git_bundle
+
 
 def _compile_once(
     environment: jinja2.Environment, source: object, name: str | None = None, *others: object
@@ -39,10 +44,14 @@ def _compile_once(
     if key not in _compiled:
         _compiled[key] = _compile(environment, source, name, *others)
     else:
-        # Copier's own extension does this in a step that is left out here.
-        context = get_yield_context(environment)
-        context.yield_name = context.yield_iterable = None
+        _forget_yield(environment)
     return _compiled[key]
+
+
+def _forget_yield(environment: jinja2.Environment) -> None:
+    """Do what Copier's own extension does in a step that is left out here."""
+    context = get_yield_context(environment)
+    context.yield_name = context.yield_iterable = None
 
 
 def _load_once(path: Path, *others: object) -> dict[str, Any]:
@@ -52,18 +61,33 @@ def _load_once(path: Path, *others: object) -> dict[str, Any]:
     return deepcopy(_settings[content])
 
 
+def _render_what_varies(worker: Any, string: object, *others: Any, **named: Any) -> object:  # noqa: ANN401 (as Copier calls it)
+    if not isinstance(string, str) or "@" in string:  # as in every delimiter of the template
+        return _render_string(worker, string, *others, **named)
+    _forget_yield(worker.jinja_env)
+    return string
+
+
+def _gather_once(worker: Any) -> object:  # noqa: ANN401 (as Copier calls it)
+    if Phase.current() is not Phase.RENDER:
+        return _render_context(worker)
+    # Everything has been asked by now.
+    if "context of files" not in vars(worker):
+        vars(worker)["context of files"] = _render_context(worker)
+    return vars(worker)["context of files"]
+
+
 @contextmanager
 def fast_copier() -> Iterator[None]:
     """Let every copy in this process share what it can, and not ask git about each file."""
+    answers_file = Path(".copier-answers.yml")
     with (
         patch.object(jinja2.Environment, "compile", _compile_once),
         patch.object(_template, "load_template_config", _load_once),
-        patch.object(_main, "is_git_available", return_value=False),
-        patch.object(
-            _main.Worker,
-            "answers_relpath",
-            new_callable=PropertyMock,
-            return_value=Path(".copier-answers.yml"),
-        ),
+        patch.object(_main, "is_git_available", lambda: False),
+        patch.object(_vcs, "is_git_bundle", lambda path: path.is_file() and _is_git_bundle(path)),
+        patch.object(_main.Worker, "answers_relpath", property(lambda _: answers_file)),
+        patch.object(_main.Worker, "_render_string", _render_what_varies),
+        patch.object(_main.Worker, "_render_context", _gather_once),
     ):
         yield

@@ -135,7 +135,7 @@ class SharedEnvironment:
             for dist in metadata.distributions(path=[str(self.packages)])
         }
 
-    @cache  # noqa: B019
+    @cache  # noqa: B019 (as above)
     def _owners(self) -> dict[str, frozenset[str]]:
         owners: dict[str, set[str]] = {}
         for name, distribution in self._distributions().items():
@@ -163,7 +163,7 @@ class SharedEnvironment:
         return frozenset(name for name, _ in reached)
 
 
-def _install(tree: Tree, target: Path) -> None:
+def pretend_to_install(tree: Tree, target: Path) -> None:
     """Write what tells importlib.metadata of a project, as its installation would."""
     name = tree.answers["project_slug"]
     folder = target / f"{name.replace('-', '_')}-0.1.0.dist-info"
@@ -208,7 +208,14 @@ class Examiner:
             uv = bootstrap.find("find-uv")
             bootstrap.call(uv, "venv", "--quiet", "--python", sys.executable, str(target))
             bootstrap.call(
-                uv, "pip", "install", "--quiet", "--python", f"{target}/bin/python", *union
+                uv,
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+                f"{target}/bin/python",
+                *union,
             )
 
         return SharedEnvironment(self.shared.get(f"environment-{key}", install))
@@ -241,24 +248,26 @@ class Examiner:
         return [reports[str(tree.path)] for tree in trees]
 
     def run_tests(self, tree: Tree) -> subprocess.CompletedProcess[str]:
-        """Run a variant's own tests where every variant's dependencies are installed.
+        """Run a variant's own tests, as `run` does it."""
+        return self.run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
+    def run(
+        self, tree: Tree, *arguments: str, settings: str = "development"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python in a variant's folder, where every variant's dependencies are installed.
+
+        `settings` are those that manage.py takes.
         The tree is left as it is. What another variant's dependencies would hide, `examine` finds.
         """
         project = self.shared.get(
-            f"metadata-{tree.answers['project_slug']}", partial(_install, tree)
+            f"metadata-{tree.answers['project_slug']}", partial(pretend_to_install, tree)
         )
-        options = ("-q", "-p", "no:cacheprovider")
         return subprocess.run(
-            [
-                self.environment(self.requirements(tree)).path / "bin/python",
-                "-m",
-                "pytest",
-                *options,
-            ],
+            [self.environment(self.requirements(tree)).path / "bin/python", *arguments],
             cwd=tree.path,
             env={
-                **DEVELOPMENT,
+                **self._variables(tree, settings),
+                "DJANGO_SETTINGS_MODULE": f"{tree.package}.settings.{settings}",
                 "PYTHONPATH": f"{tree.path / 'src'}:{project}",
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
@@ -271,7 +280,6 @@ class Examiner:
     def _request(self, tree: Tree, settings: str) -> dict[str, Any]:
         requirements = self.requirements(tree)
         refused = self.environment(requirements).refused(requirements)
-        broker = tree.answers.get("broker")
         return {
             "project": str(tree.path),
             "package": tree.package,
@@ -280,13 +288,16 @@ class Examiner:
             "refused": sorted(refused),
             "left_out": sorted(LEFT_OUT),
             "no_paths": sorted(NO_PATHS),
-            "environment": (
-                {
-                    **VARIABLES,
-                    **MEDIA_ENVIRONMENT[tree.answers["media_storage"]],
-                    **({"CELERY_BROKER_URL": BROKERS[broker]} if broker else {}),
-                }
-                if settings == "production"
-                else DEVELOPMENT
-            ),
+            "environment": self._variables(tree, settings),
+        }
+
+    @staticmethod
+    def _variables(tree: Tree, settings: str) -> dict[str, str]:
+        if settings != "production":
+            return DEVELOPMENT
+        broker = tree.answers.get("broker")
+        return {
+            **VARIABLES,
+            **MEDIA_ENVIRONMENT[tree.answers["media_storage"]],
+            **({"CELERY_BROKER_URL": BROKERS[broker]} if broker else {}),
         }

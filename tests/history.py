@@ -28,11 +28,18 @@ YOURS = "# Yours from here"
 # What the older of the two has not yet, and what only the two have.
 NEW_FILES = ["docs/operations.md", "src/common/probe.py"]
 NEW_EXTENSION_POINTS = [
+    ".devcontainer/devcontainer.json",
+    ".github/workflows/ci.yml",
+    ".gitlab-ci.yml",
+    "deploy/ci.env",
     "deploy/docker/build-packages.txt",
     "deploy/docker/build.sh",
     "deploy/docker/packages.txt",
+    "docker-compose.override.yml",
+    "docker-compose.prod.override.yml",
     "mypy.ini",
     "pytest.toml",
+    "renovate.json",
 ]
 OBSOLETE = "src/common/obsolete.py"
 

@@ -50,6 +50,7 @@ class LabConfig(AppConfig):
 """
 
 VIEWS = '''
+import gc
 import logging
 import os
 
@@ -58,10 +59,12 @@ from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.core.files.storage import default_storage
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 logger = logging.getLogger("lab")
+
+LOADED_BY = os.getpid()
 
 
 def row(request: HttpRequest, number: int) -> JsonResponse:
@@ -69,13 +72,22 @@ def row(request: HttpRequest, number: int) -> JsonResponse:
     with connection.cursor() as cursor:
         cursor.execute("select %s, pg_backend_pid()", [number])
         value, backend = cursor.fetchone()
-    return JsonResponse({"row": value, "backend": backend, "process": os.getpid()})
+    processes = {"process": os.getpid(), "loaded_by": LOADED_BY}
+    frozen = gc.get_freeze_count()
+    return JsonResponse({"row": value, "backend": backend, "frozen": frozen, **processes})
 
 
 def wait(request: HttpRequest) -> JsonResponse:
     """Wait half a second in the database."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_sleep(0.5)")
+    return JsonResponse({})
+
+
+def forever(request: HttpRequest) -> JsonResponse:
+    """Wait in the database for longer than anybody would."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_sleep(60)")
     return JsonResponse({})
 
 
@@ -114,14 +126,21 @@ def upload(request: HttpRequest) -> JsonResponse:
     )
 
 
-def enter(request: HttpRequest) -> JsonResponse:
-    """Start a session."""
+def enter(request: HttpRequest) -> HttpResponse:
+    """Start a session, and go on to a page where one is named."""
     model = get_user_model()
     names = {model.USERNAME_FIELD: "somebody@example.com"}
     user = model.objects.filter(**names).first() or model(**names)
     user.save()
     login(request, user)
+    if "page" in request.GET:
+        return HttpResponseRedirect(request.GET["page"])
     return JsonResponse({"known": True})
+
+
+def inline(request: HttpRequest) -> HttpResponse:
+    """Answer a page with a script that nobody has vouched for."""
+    return HttpResponse("<p>Page</p><script>document.body.innerHTML = 'Script';</script>")
 
 
 def known(request: HttpRequest) -> JsonResponse:
@@ -137,12 +156,14 @@ from . import views
 urlpatterns = [
     path("row/<int:number>/", views.row),
     path("wait/", views.wait),
+    path("forever/", views.forever),
     path("rows/", views.rows),
     path("stored/", views.stored),
     path("say/", views.say),
     path("fail/", views.fail),
     path("upload/", views.upload),
     path("enter/", views.enter),
+    path("inline/", views.inline),
     path("known/", views.known),
 ]
 """

@@ -32,8 +32,14 @@ VARIANTS: dict[str, dict[str, str]] = {
         "user_identifier": "email",
     },
     "no-tasks": {"task_queue": "none"},
-    "rabbitmq": {"broker": "rabbitmq"},
+    "rabbitmq": {"broker": "rabbitmq", "media_storage": "local"},
     "s3": {"media_storage": "s3", "task_queue": "none"},
+}
+# Those of which images are built and servers are started, one with each of these choices.
+IN_CONTAINERS: dict[str, dict[str, str]] = {
+    "default": {},
+    "rabbitmq": {**VARIANTS["rabbitmq"], "package_manager": "pip", "django_version": "5.2"},
+    "s3": {**VARIANTS["s3"], "postgres_driver": "psycopg2"},
 }
 
 

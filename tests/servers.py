@@ -9,6 +9,7 @@ error shows the end of the server's log.
 from __future__ import annotations
 
 import contextlib
+import email
 import gzip
 import http.client
 import itertools
@@ -19,6 +20,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -34,10 +36,14 @@ import brotli
 import psutil
 import psycopg
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from email.message import Message
+
+    from aiosmtpd.smtp import Envelope
 
 CI = os.environ.get("CI") == "true"
 
@@ -570,13 +576,14 @@ class S3Server(Server):
     name = "s3"
     scheme = "http"
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self._program = require_tool("moto_server")
+        self._host = host
         super().__init__()
 
     def command(self) -> list[str]:
         """Return the command of the server."""
-        return [self._program, "--host", "127.0.0.1", "--port", str(self.port)]
+        return [self._program, "--host", self._host, "--port", str(self.port)]
 
     def ready(self) -> bool:
         """Tell whether it answers."""
@@ -585,7 +592,7 @@ class S3Server(Server):
     @property
     def url(self) -> str:
         """The address of the store."""
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{self._host}:{self.port}"
 
     def new_bucket(self) -> str:
         """Make an empty bucket and return its name."""
@@ -646,7 +653,29 @@ class EnvelopeItem:
     payload: Any
 
 
-class SentrySink:
+class StandIn:
+    """A service of HTTP on a free port that stands in for another's; it says nothing."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        silent = type("Silent", (handler,), {"log_message": lambda *_: None})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), silent)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Listen from now on."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class SentrySink(StandIn):
     """A stand-in for Sentry's ingestion that keeps what it is sent."""
 
     def __init__(self) -> None:
@@ -663,16 +692,12 @@ class SentrySink:
                 self.end_headers()
                 self.wfile.write(b"{}")
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(Handler)
 
     @property
     def dsn(self) -> str:
         """The value for SENTRY_DSN."""
-        return f"http://public@127.0.0.1:{self._server.server_port}/1"
+        return f"http://public@127.0.0.1:{self.port}/1"
 
     @property
     def events(self) -> list[Any]:
@@ -708,13 +733,77 @@ class SentrySink:
                     self.items.append(EnvelopeItem(header["type"], json.loads(payload)))
             self._arrived.notify_all()
 
+
+class MailServer:
+    """A server that keeps the mail that it is sent, for each of the ways that EMAIL_URL knows.
+
+    By `smtp+tls` it insists on STARTTLS and a login. `certificate` is to be trusted by the client.
+    """
+
+    login = ("someone@example.com", "p@ss/word")
+
+    def __init__(self, scheme: str, folder: Path) -> None:
+        self.mails: list[Message] = []
+        self.port = free_port()
+        self.scheme = scheme
+        self.certificate = folder / "certificate.pem"
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        if scheme != "smtp":
+            make_certificate(self.certificate)
+            context.load_cert_chain(self.certificate)
+        options: dict[str, Any] = {}
+        if scheme == "smtps":
+            options = {"ssl_context": context}
+        if scheme == "smtp+tls":
+            known = tuple(word.encode() for word in self.login)
+            options = {
+                "tls_context": context,
+                "require_starttls": True,
+                "auth_required": True,
+                "authenticator": lambda *args: AuthResult(
+                    success=(args[-1].login, args[-1].password) == known
+                ),
+            }
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
+
+    @property
+    def url(self) -> str:
+        """The value for EMAIL_URL."""
+        words = ":".join(urllib.parse.quote(word, safe="") for word in self.login)
+        login = f"{words}@" if self.scheme == "smtp+tls" else ""
+        return f"{self.scheme}://{login}127.0.0.1:{self.port}"
+
+    # The name is aiosmtpd's.
+    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's name)
+        """Keep a mail; the name is aiosmtpd's."""
+        self.mails.append(email.message_from_bytes(envelope.original_content or b""))
+        return "250 OK"
+
     def __enter__(self) -> Self:
         """Listen from now on."""
-        self._thread.start()
+        self._controller.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._controller.stop()
+
+
+def make_certificate(file: Path) -> None:
+    """Write a certificate for 127.0.0.1 that vouches for itself, and its key."""
+    key = file.with_name("key.pem")
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [require_tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject]
+    subprocess.run([*command, "-keyout", key, "-out", file], check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + key.read_bytes())
+
+
+def browse(url: str, profile: Path, *options: str) -> tuple[str, list[str]]:
+    """Return a page as Chromium shows it, and what it says of it in its console."""
+    command = [
+        *(require_tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+        *(f"--user-data-dir={profile}", "--enable-logging=stderr", "--virtual-time-budget=5000"),
+        *options,
+    ]
+    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -56,6 +56,13 @@ class Edit:
         return any(line in block for block in conflicts for line in self.added.split("\n") if line)
 
 
+def example(project: Path, path: str) -> Edit:
+    """Return the edit that makes a file's example count, which is a comment."""
+    lines = (project / path).read_text(encoding="utf-8").splitlines(keepends=True)
+    marked = [line for line in lines if line.startswith("#   ")]
+    return Edit(path, "".join(line.removeprefix("#   ") for line in marked), "".join(marked))
+
+
 def extension_edits(project: Path, answers: Mapping[str, str]) -> list[Edit]:
     """Return edits of files that docs/updating.md calls the team's; each leaves a working project.
 
@@ -86,8 +93,7 @@ def extension_edits(project: Path, answers: Mapping[str, str]) -> list[Edit]:
         Edit(f"{settings}/base.py", "MIDDLEWARE.insert(\n"
              '    MIDDLEWARE.index("django.middleware.common.CommonMiddleware"),\n'
              '    "orders.middleware.TenantMiddleware",\n)\n'),
-        Edit(f"{settings}/base.py",
-             'MIDDLEWARE.remove("django.middleware.clickjacking.XFrameOptionsMiddleware")\n'),
+        Edit(f"{settings}/base.py", 'del PERMISSIONS_POLICY["camera"]\n'),
         Edit(f"{settings}/base.py", 'LOGGING["loggers"]["orders"] = {"level": "DEBUG"}\n'),
         Edit(f"{settings}/base.py", 'STORAGES["default"]["OPTIONS"] = {"base_url": "/files/"}\n'),
         Edit(f"{settings}/base.py", csp),
@@ -118,13 +124,38 @@ def extension_edits(project: Path, answers: Mapping[str, str]) -> list[Edit]:
         Edit("deploy/docker/packages.txt", "gettext-base # for envsubst\n"),
         Edit("deploy/docker/build-packages.txt", "libxmlsec1-dev\n"),
         Edit("deploy/docker/build.sh", "python manage.py compilemessages\n"),
+        # Services in production.
+        Edit("docker-compose.prod.override.yml", "services:\n  search:\n    image: search:1\n"
+             "  web:\n    mem_limit: 1G\n", "services: {}\n"),
+        # Development in containers.
+        Edit("docker-compose.override.yml",
+             'services:\n  postgres:\n    ports: ["127.0.0.1:5432:5432"]\n'
+             "  payments:\n    image: example/payments:2\n", "services: {}\n"),
+        Edit(".devcontainer/devcontainer.json", '"forwardPorts": [8000, 9000,',
+             '"forwardPorts": [8000,'),
+        # Delivery.
+        Edit("Makefile", "\nGATES = orders\nCOVERAGE = 90\n"),
+        Edit("deploy/ci.env", "PAYMENT_KEY=only-a-test\n"),
+        Edit("renovate.json", '"schedule:daily"', '"schedule:weekly"'),
+        Edit(".github/workflows/ci.yml", "  orders:\n    name: Orders\n    needs: gates\n"
+             "    runs-on: ubuntu-24.04\n    timeout-minutes: 5\n    steps:\n      - run: echo\n"),
+        Edit(".gitlab-ci.yml", "orders:\n  stage: gates\n  script: [echo]\n"),
         # What the project is.
         Edit("pyproject.toml", 'version = "2.3.4"', 'version = "0.1.0"'),
         Edit("pyproject.toml", '\n[tool.coverage.run]\nbranch = true\n'),
         Edit("docs/runbook.md", "# What to do at night\n\nSleep.\n"),
         *(UV_DEPENDENCIES if uv else PIP_DEPENDENCIES),
     ]  # fmt: skip
-    later = {"mypy.ini", "pytest.toml"}
+    later = {
+        ".devcontainer/devcontainer.json",
+        ".github/workflows/ci.yml",
+        ".gitlab-ci.yml",
+        "docker-compose.override.yml",
+        "docker-compose.prod.override.yml",
+        "mypy.ini",
+        "pytest.toml",
+        "renovate.json",
+    }
     return [
         edit for edit in edits
         if (project / edit.path).exists()
@@ -133,9 +164,14 @@ def extension_edits(project: Path, answers: Mapping[str, str]) -> list[Edit]:
 
 
 def other_edits(project: Path, answers: Mapping[str, str]) -> list[Edit]:
-    """Return edits of files that nobody was told to edit."""
-    defaults = f"src/{answers['package_name']}/settings/defaults"
+    """Return edits of files that nobody was told to edit, and an app of the start that goes."""
+    package = f"src/{answers['package_name']}"
+    defaults = f"{package}/settings/defaults"
     return [
+        Edit("src/pages", None),
+        Edit("tests/pages", None),
+        Edit(f"{package}/urls.py", "", '    path("", include("pages.urls")),\n'),
+        Edit(f"{package}/settings/base.py", '"accounts", *', '"accounts", "pages", *'),
         Edit("README.md", "\n## Orders\n\nAsk Ada.\n"),
         Edit("README.md", "Write it all down", "Development needs nothing else"),
         Edit("AGENTS.md", "- Never send an order twice.\n"),
@@ -242,3 +278,124 @@ def apply(edits: list[Edit], project: Path) -> list[Edit]:
     for edit in edits:
         edit.apply(project)
     return [edit for edit in edits if edit.survives(project)]
+
+
+# What the documents invite to, each of which is no business of the tests in tests/common.
+FREEDOMS = """
+READINESS_CHECKS["payments"] = "orders.nowhere.check_payments"
+READINESS_TIMEOUT = 0.1
+LOGGING["root"]["level"] = "CRITICAL"
+LOGGING["loggers"]["common"] = {"level": "CRITICAL", "propagate": False}
+LOGGING["disable_existing_loggers"] = True
+MIDDLEWARE.append("orders.middleware.TenantMiddleware")
+APPEND_SLASH = False
+PREPEND_WWW = True
+SECURE_SSL_REDIRECT = True
+LANGUAGE_CODE = "ar"
+TIME_ZONE = "Asia/Kathmandu"
+USE_TZ = False
+CACHES["default"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+SECURE_CSP = {"default-src": ["'self'"], "upgrade-insecure-requests": True}
+CONTENT_SECURITY_POLICY = None
+STORAGES["archive"] = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+SILENCED_SYSTEM_CHECKS += ["common.E001", "common.W001"]
+"""
+
+# A service for other programs: neither pages nor people who sign in to them.
+NO_PAGES = """
+for app in ("admin", "sessions", "messages"):
+    INSTALLED_APPS.remove(f"django.contrib.{app}")
+MIDDLEWARE = ["common.middleware.HealthMiddleware"]
+TEMPLATES = []
+"""
+
+# By the names of docs/configuration.md, but for what names a server, which would be asked.
+VARIABLES = {
+    "SECRET_KEY": "only-here",
+    "SECRET_KEY_FALLBACKS": "before",
+    "DEBUG": "0",
+    "ALLOWED_HOSTS": "example.com",
+    "CSRF_TRUSTED_ORIGINS": "https://example.com",
+    "DATABASE_CONN_MAX_AGE": "0",
+    "DATABASE_CONNECT_TIMEOUT": "9",
+    "DATABASE_STATEMENT_TIMEOUT": "0",
+    "PGBOUNCER": "1",
+    "CELERY_VISIBILITY_TIMEOUT": "7200",
+    "CELERY_RESTORE_INTERVAL": "60",
+    "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0",
+    "CELERY_RESULT_EXPIRES": "60",
+    "CELERY_WORKER_CONCURRENCY": "3",
+    "CELERY_WORKER_PREFETCH_MULTIPLIER": "1",
+    "CELERY_WORKER_MAX_TASKS_PER_CHILD": "7",
+    "CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT": "7",
+    "CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE": "0",
+    "CELERY_TASK_TIME_LIMIT": "9",
+    "CELERY_TASK_SOFT_TIME_LIMIT": "7",
+    "CELERY_TASK_RETRY_DELAY": "7",
+    "CELERY_TASK_MAX_RETRIES": "7",
+    "CELERY_STATE_FOLDER": "/nowhere",
+    "READY_CHECK_BROKER": "1",
+    "MEDIA_ROOT": "/nowhere",
+    "AWS_STORAGE_BUCKET_NAME": "receipts",
+    "AWS_S3_REGION_NAME": "eu-central-1",
+    "AWS_S3_ENDPOINT_URL": "https://s3.example.com",
+    "AWS_S3_ADDRESSING_STYLE": "path",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "hush",
+    "AWS_SESSION_TOKEN": "token",
+    "AWS_QUERYSTRING_EXPIRE": "7",
+    "EMAIL_URL": "smtp://127.0.0.1:1",
+    "DEFAULT_FROM_EMAIL": "ada@example.com",
+    "SECURE_SSL_REDIRECT": "0",
+    "SECURE_HSTS_SECONDS": "0",
+    "SECURE_HSTS_INCLUDE_SUBDOMAINS": "1",
+    "SECURE_HSTS_PRELOAD": "1",
+    "TRUST_X_FORWARDED_PROTO": "1",
+    "WHITENOISE_MAX_AGE": "7",
+    "READY_CHECK_TIMEOUT": "0.1",
+    "METRICS_PORT": "9100",
+    "LOG_LEVEL": "CRITICAL",
+    "TIME_ZONE": "Europe/Berlin",
+    "LANGUAGE_CODE": "de",
+    "SENTRY_DSN": "https://key@127.0.0.1:1/1",
+    "SENTRY_ENVIRONMENT": "staging",
+    "SENTRY_RELEASE": "7",
+    "SENTRY_TRACES_SAMPLE_RATE": "1",
+    "GUNICORN_WORKER_CLASS": "sync",
+    "HOST": "0.0.0.0",
+    "PORT": "9000",
+    "GUNICORN_WORKERS": "7",
+    "WEB_CONCURRENCY": "7",
+    "GUNICORN_THREADS": "7",
+    "GUNICORN_LOG_LEVEL": "error",
+    "GUNICORN_KEEPALIVE": "7",
+    "GUNICORN_GRACEFUL_TIMEOUT": "7",
+}
+SERVERS = {"CACHE_URL", "CELERY_BROKER_URL", "DATABASE_URL"}
+
+
+def free_edits(tree: Path, package: str) -> dict[str, list[Edit]]:
+    """Return what a team is free to do, by how it does it: settings, less of them, variables."""
+    base = f"src/{package}/settings/base.py"
+    # Its own tests go with what they test.
+    own = [Edit(name, None) for name in ("tests/accounts", "tests/pages")]
+    page = (tree / "docs/configuration.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?m)^\| `([A-Z_0-9]+)`", page)) - SERVERS
+    urls = f"src/{package}/urls.py"
+    return {
+        "settings": [
+            *own,
+            Edit("src/orders/__init__.py", ""),
+            Edit("src/orders/middleware.py", MIDDLEWARE),
+            Edit(base, FREEDOMS),
+        ],
+        "no pages": [
+            *own,
+            Edit(base, NO_PAGES),
+            Edit(urls, "urlpatterns = []\n", (tree / urls).read_text(encoding="utf-8")),
+        ],
+        "variables": [
+            Edit(".env", "".join(f"{name}={VARIABLES[name]}\n" for name in sorted(named)))
+        ],
+    }

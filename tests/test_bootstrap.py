@@ -142,6 +142,18 @@ def test_one_command_sets_a_fresh_project_up(project: Path) -> None:
     assert key not in said
 
 
+def test_commands_before_it_say_what_is_missing(render: Render, tmp_path: Path) -> None:
+    project = tmp_path / "checkout"
+    shutil.copytree(render(), project)
+
+    for target in ("run", "worker", "beat", "test", "lint", "format", "types", "migrations"):
+        done = subprocess.run(
+            ["make", target], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert ".venv/bin/python is missing: make setup installs it.\n" in done.stderr
+
+
 def test_each_project_gets_a_key_of_its_own(project: Path) -> None:
     bootstrap(project)
     first = (project / ".env").read_text(encoding="utf-8")

@@ -19,7 +19,14 @@ import psutil
 import pytest
 
 from tests.laboratory import timed
-from tests.servers import MuteServer, PostgresServer, RabbitMQServer, RedisServer, free_port
+from tests.servers import (
+    MuteServer,
+    PostgresServer,
+    RabbitMQServer,
+    RedisServer,
+    SentrySink,
+    free_port,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,6 +76,11 @@ def work(name: str, seconds: float = 0) -> None:
 def poison(name: str, seconds: float = 0) -> None:
     note(name, "start")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def fail(name: str, seconds: float = 0) -> None:
+    raise RuntimeError(f"{name} on purpose")
 """
 
 VIEWS = """
@@ -252,6 +264,48 @@ def test_every_record_of_a_worker_is_written_once(drill: Drill, worker: Process)
     assert len(lines) == len(set(lines)) == 2
 
 
+@pytest.mark.parametrize("reported", [False, True], ids=["without Sentry", "with Sentry"])
+def test_a_task_that_fails_is_logged_once_and_reported_once(
+    drill: Drill, *, reported: bool
+) -> None:
+    with SentrySink() as sink:
+        dsn = {"SENTRY_DSN": sink.dsn} if reported else {}
+        with drill.worker("failure", **dsn) as process:
+            drill.send("failure", task="fail")
+            process.wait_for_log("RuntimeError: failure on purpose")
+            assert process.stop() == 0
+
+    failures = [line for line in records(process) if "exception" in line]
+    assert [line["level"] for line in failures] == ["ERROR"]
+    # What Celery says of its own start is an event without an exception.
+    events = [event for event in sink.events if "exception" in event]
+    assert [event["transaction"] for event in events] == ["drill.tasks.fail"] * reported
+
+
+@pytest.mark.parametrize("drill", ["rabbitmq"], indirect=True)
+def test_queues_of_rabbitmq_survive_the_loss_of_a_node(drill: Drill, worker: Process) -> None:
+    rabbitmq = drill.broker
+    assert isinstance(rabbitmq, RabbitMQServer)
+    drill.send("trip")
+    drill.wait_for(worker, "trip", "end")
+
+    kinds = dict(
+        line.split()
+        for line in rabbitmq.control(
+            "list_queues", "--no-table-headers", "name", "type"
+        ).splitlines()
+    )
+
+    assert {"trip", "once"} <= kinds.keys()
+    # That of tasks with no queue of their own is there as well, though nobody reads it yet.
+    assert "celery" in kinds
+    assert "Failed to" not in worker.log
+    # Those of one process, such as the one that is told to stop, end with it.
+    assert {name for name, kind in kinds.items() if kind != "quorum"} <= {
+        name for name in kinds if "pidbox" in name or name.startswith("celeryev")
+    }
+
+
 def test_a_task_for_later_is_done_then(drill: Drill, worker: Process) -> None:
     before = len(received(worker))
     drill.send("later", countdown=3)
@@ -368,6 +422,21 @@ def test_beat_sends_what_is_due_and_keeps_out_of_the_project(drill: Drill, tmp_p
         assert beat.stop() == 0
 
     assert sorted(drill.service.path.iterdir()) == before
+
+
+def test_beat_can_be_stopped_while_it_sends(drill: Drill, tmp_path: Path) -> None:
+    env = {**drill.env, "CELERY_STATE_FOLDER": str(tmp_path)}
+    command = ("celery", "--app", drill.service.package, "beat", "--loglevel", "INFO")
+    with drill.service.start(*command, env=env, log="beat-sends") as beat:
+        beat.wait_for_log("Sending due task drill")
+        drill.broker.suspend()
+        try:
+            time.sleep(2)  # the next one is due each second, and waits for the broker
+            os.kill(beat.pid, signal.SIGTERM)
+            time.sleep(1)
+        finally:
+            drill.broker.resume()
+        assert beat.wait() == 0, beat.log
 
 
 def test_sending_to_a_broker_that_stopped_answering_fails_in_seconds(drill: Drill) -> None:

@@ -48,7 +48,7 @@ def runserver(local: Service) -> Iterator[str]:
         yield address
 
 
-def settings_of(service: Service, *names: str, env: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+def settings_of(service: Service, *names: str, env: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401  settings may be anything
     """Return the values that these names have under production settings."""
     script = (
         "import json, sys; from django.conf import settings;"
@@ -163,7 +163,7 @@ def test_psycopg2_source_driver_specified(render: Render, service: GetService) -
     )
     libraries = service("pip").python.parents[1].glob("lib/*/site-packages/psycopg2_binary*")
 
-    assert re.search(r"^psycopg2>=2\.9\.9\b", production, re.MULTILINE)
+    assert re.search(r"^psycopg2>=2\.9\.(9|[1-9]\d)\b", production, re.MULTILINE)
     assert "binary" not in production
     # Debian's libpq, not one that came in a wheel.
     assert str(service("pip").path) in installed.stdout
@@ -212,11 +212,29 @@ def test_gunicorn_takes_its_environment_variables(service: GetService) -> None:
     assert gunicorn_settings(service(), **given).items() >= expected.items()
 
 
-def test_gunicorn_starts_two_workers_for_each_processor_and_one(service: GetService) -> None:
-    script = "from common.cpu import available_cpus; print(available_cpus())"
-    processors = int(service().run("python", "-c", script).stdout)
+def test_gunicorn_takes_the_variables_of_what_is_around_it(service: GetService) -> None:
+    given = {
+        "WEB_CONCURRENCY": "7",
+        "GUNICORN_KEEPALIVE": "65",
+        "GUNICORN_GRACEFUL_TIMEOUT": "20",
+    }
+    expected = {"workers": "7", "keepalive": "65", "graceful_timeout": "20"}
 
-    assert gunicorn_settings(service())["workers"] == str(min(2 * processors + 1, 12))
+    assert gunicorn_settings(service(), **given).items() >= expected.items()
+    assert gunicorn_settings(service(), **given, GUNICORN_WORKERS="3")["workers"] == "3"
+
+
+@pytest.mark.parametrize(("processors", "workers"), [(1, 3), (2, 5), (5, 11), (64, 12)])
+def test_gunicorn_starts_two_workers_for_each_processor_and_one(
+    service: GetService, processors: int, workers: int
+) -> None:
+    script = (
+        f"import os, runpy; os.sched_getaffinity = lambda _: range({processors});"
+        "from common import cpu; cpu._quota = lambda _: None;"
+        "print(runpy.run_path('gunicorn.conf.py')['workers'])"
+    )
+
+    assert service().run("python", "-c", script).stdout == f"{workers}\n"
 
 
 @pytest.mark.parametrize("variant", ["default", "pip"])

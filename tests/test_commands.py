@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -222,6 +223,18 @@ def test_a_port_that_is_taken_is_named_before_anything_is_made(
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.parametrize("port", ["99999", "abc", "0", "-1"])
+def test_what_is_no_port_is_told(tmp_path: Path, port: str) -> None:
+    command = [sys.executable, str(ROOT / "hooks/demo.py"), str(tmp_path / "demo"), port]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{port} is no port: choose one from 1 to 65535, as in `make demo PORT=8001`.\n"
+    )
+
+
 def test_a_folder_that_is_no_demo_is_never_replaced(
     clone: Path, debian: dict[str, str], tmp_path: Path
 ) -> None:
@@ -277,13 +290,15 @@ def test_ci_installs_what_is_missing_and_runs_every_test(
 ) -> None:
     asked = tmp_path / "asked"
     script = f'#!/bin/sh\necho "$(basename "$0") $* CI=$CI stdin=$(cat)" >> {asked}\n'
-    for name in ("apt-get", "make"):
-        (tmp_path / name).write_text(script)
-        (tmp_path / name).chmod(0o755)
+    shutil.copytree(clone / ".ci", tmp_path / "tree/.ci")
+    for path in ("apt-get", "make", "tree/.ci/docker"):
+        (tmp_path / path).write_text(script)
+        (tmp_path / path).chmod(0o755)
     env = {**debian, "PATH": f"{tmp_path}:{debian['PATH']}"}
-    subprocess.run([".ci/run"], cwd=clone, env=env, input=b"typed", check=True)
+    subprocess.run([".ci/run"], cwd=tmp_path / "tree", env=env, input=b"typed", check=True)
     lines = asked.read_text().splitlines()
     assert lines[-1] == "make linters test CI=true stdin="
-    assert lines[-3].startswith("apt-get update")
-    assert {"gcc", "libpq-dev", "redis-server", "redis-tools"} <= set(lines[-2].split())
-    assert "git" not in lines[-2].split()
+    assert lines[-2].startswith("docker")
+    assert lines[-4].startswith("apt-get update")
+    assert {"gcc", "libpq-dev", "redis-server", "redis-tools"} <= set(lines[-3].split())
+    assert "git" not in lines[-3].split()

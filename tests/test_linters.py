@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rendering import ROOT
 from tests.servers import missing
 from tests.trees import each_file
 
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 
 LINTERS = Path(__file__).with_name("linters")
 NPM = LINTERS / "node_modules" / ".bin"
+
+
+def require_linter(program: str | Path) -> str | Path:
+    """Return a program that a test needs; one of NPM's may not be installed: see `missing`."""
+    path = Path(program)
+    if path.is_absolute() and not path.exists():
+        missing(f"{path.name} is missing: run `make linters`")
+    return program
 
 
 @dataclass(frozen=True)
@@ -41,11 +51,13 @@ class Linter:
 
     def run(self, paths: Sequence[Path]) -> str:
         """Return what it finds in these files, or nothing."""
-        program = Path(self.command[0])
-        if program.is_absolute() and not program.exists():
-            missing(f"{program.name} is missing: run `make linters`")
+        program, *options = self.command
         done = subprocess.run(
-            [*self.command, *paths], capture_output=True, text=True, timeout=120, check=False
+            [require_linter(program), *options, *paths],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         return done.stdout + done.stderr if done.returncode else ""
 
@@ -112,6 +124,16 @@ LINTERS_BY_NAME = {
         r"\.pre-commit-config\.yaml",
         (".pre-commit-config.yaml", "repos:\n  - repo: local\n    hooks: 1\n"),
     ),
+    "promtool, configuration": Linter(
+        ("promtool", "check", "config", "--lint=all", "--lint-fatal"),
+        r"(deploy/monitoring/)?prometheus\.yml",
+        ("prometheus.yml", "scrape_configs:\n  - job_nam: x\n"),
+    ),
+    "promtool, rules": Linter(
+        ("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
+        r"(.*/)?rules/[^/]+\.yml",
+        ("rules/a.yml", "groups:\n  - {name: a, rules: [{record: a, expr: sum(}]}\n"),
+    ),
     "renovate": schema(
         "vendor.renovate",
         r"(\.github/|\.gitlab/)?\.?renovate(rc)?(\.json5?)?",
@@ -139,6 +161,13 @@ each_linter = pytest.mark.parametrize("name", LINTERS_BY_NAME)
 # YAML and JSON that no program but the project's own reads, and YAML whose schema is elsewhere.
 WITHOUT_SCHEMA = {
     ".copier-answers.yml": "Copier's own",
+    ".devcontainer/devcontainer.json": "read by tests/test_development.py",
+    "deploy/logs/loki.yml": "Loki publishes no schema",
+    "deploy/monitoring/grafana/dashboards/provider.yml": "Grafana publishes no schema",
+    "deploy/monitoring/grafana/dashboards/requests.json": "Grafana publishes no schema",
+    "deploy/monitoring/grafana/dashboards/tasks.json": "Grafana publishes no schema",
+    "deploy/monitoring/grafana/datasources/loki.yml": "Grafana publishes no schema",
+    "deploy/monitoring/grafana/datasources/prometheus.yml": "Grafana publishes no schema",
 }
 GENERAL = {"yamllint"}
 
@@ -180,23 +209,61 @@ def test_no_configuration_of_a_tool_is_left_unchecked(trees: Sequence[Tree]) -> 
 
 # What tells a tool to look away, and the reason behind it or in the comment above.
 INLINE = re.compile(
-    r"noqa(?!\w)|type: ignore|hadolint ignore=|shellcheck disable=|yamllint disable|zizmor: ignore"
-    r"|markdownlint-disable|pragma: no cover"
+    r"(#|//|<!--) *(noqa\b|type: ignore|mypy: |ruff: |hadolint ignore=|shellcheck disable="
+    r"|yamllint disable|zizmor: ignore|markdownlint-|pragma: no cover|nosec\b)"
 )
 REASON = re.compile(
-    r"(noqa: [A-Z0-9, ]+|type: ignore\[[\w, -]+\]|zizmor: ignore\[[\w, -]+\])\W+\w+\W+\w+"
+    r"(noqa: [A-Z0-9, ]+|(type|zizmor): ignore\[[\w, -]+\]|shellcheck disable=[\w,]+)"
+    r"\W+\w+\W+\w+"
 )
+
+
+def without_reason(path: str, text: str) -> list[str]:
+    """Return the lines that tell a tool to look away and do not say why."""
+    lines = ["", *text.splitlines()]
+    return [
+        f"{path}: {line.strip()}"
+        for above, line in pairwise(lines)
+        if INLINE.search(line)
+        and not REASON.search(line)
+        # One that has a line of its own may have its reason in the comment above.
+        and not (line.strip().startswith("#") and above.strip().startswith("#"))
+    ]
 
 
 def test_every_exception_from_a_rule_has_its_reason(trees: Sequence[Tree]) -> None:
-    without = []
-    for path, text, _ in each_file(trees):
-        lines = text.splitlines()
-        for number, line in enumerate(lines):
-            if INLINE.search(line):
-                above = lines[number - 1].strip() if number else ""
-                alone = line.strip().startswith("#")
-                if not (above.startswith("#") if alone else REASON.search(line)):
-                    without.append(f"{path}: {line.strip()}")
+    assert [line for path, text, _ in each_file(trees) for line in without_reason(path, text)] == []
 
-    assert without == []
+
+def test_exceptions_in_the_repository_have_theirs_as_well() -> None:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command += ["--", ":!template", ":!*.lock", ":!*.json"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [path for path in listed.split("\0") if (ROOT / path).is_file()]
+
+    assert "tests/test_linters.py" in paths
+    assert [
+        line
+        for path in paths
+        for line in without_reason(path, (ROOT / path).read_text(encoding="utf-8"))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "exception"),
+    [
+        ("import os", "noqa: F401"),
+        ("one = 1", "type: ignore[misc]"),
+        ("runs-on: it", "zizmor: ignore[rule]"),
+        ("", "hadolint ignore=DL3003"),
+        ("", "shellcheck disable=SC2086"),
+        ("", "yamllint disable rule:truthy"),
+    ],
+)
+def test_an_exception_without_a_reason_is_found(code: str, exception: str) -> None:
+    line = f"{code}  # {exception}"
+
+    assert without_reason("a", f"first\n{line}\n") == [f"a: {line.strip()}"]
+    assert without_reason("a", f"first\n# Why it is right.\n{line}\n") == (
+        [f"a: {line.strip()}"] if code else []
+    )

@@ -45,7 +45,7 @@ def send(url: str, name: str, content: bytes, *, seconds: float = 30) -> Respons
     )
 
 
-def upload(server: WebServer, name: str, content: bytes) -> Any:  # noqa: ANN401 (JSON)
+def upload(server: WebServer, name: str, content: bytes) -> Any:  # noqa: ANN401  JSON may be anything
     """Send a file, and return what the laboratory says of it."""
     answer = send(server.url(""), name, content)
     assert answer.status == 200, server.log

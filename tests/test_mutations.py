@@ -20,7 +20,7 @@ import pytest
 from tests.rendering import take_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.rendering import SharedFolders
     from tests.service import GetService
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.slow
 
 
 class RunTests(Protocol):
-    """A template and names of tests in, what pytest says out."""
+    """A template, names of tests and of what is installed in, what pytest says out."""
 
-    def __call__(self, template: Path, *tests: str, served: bool) -> str:
+    def __call__(self, template: Path, *tests: str, installed: Iterable[str]) -> str:
         """Run the tests on that template."""
 
 
@@ -47,14 +47,14 @@ PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 class Mutation:
     """A way to break the template: what is done to which file, and which test notices.
 
-    A test that is `served` runs an installed service.
+    `installed` is the service that the test runs the broken code with.
     """
 
     file: str
     old: str
     new: str
     noticed_by: str
-    served: bool = False
+    installed: str = ""
 
 
 MUTATIONS = {
@@ -110,14 +110,14 @@ MUTATIONS = {
     ),
     "a line is too long for a long name": Mutation(
         "template/src/common/heartbeat.py",
-        'Path(\n    tempfile.gettempdir(),\n    "{@ project_slug @}" + f"-{USER}",\n)',
+        'Path(tempfile.gettempdir(), f"{SLUG}-{USER}")',
         'Path(tempfile.gettempdir(), "{@ project_slug @}" + f"-{USER}")',
         "test_pairwise.py::test_ruff_finds_nothing[format --check]",
     ),
     "blank lines stand on the wrong side of a statement": Mutation(
         "template/src/common/checks.py",
-        "\n\ndef _policy_sources()",
-        '# @if task_queue == "celery"\n# @endif\n\n\ndef _policy_sources()',
+        "\n\ndef _policy()",
+        '# @if task_queue == "celery"\n# @endif\n\n\ndef _policy()',
         "test_pairwise.py::test_ruff_finds_nothing[format --check]",
     ),
     "a file is another one on another day": Mutation(
@@ -181,20 +181,132 @@ MUTATIONS = {
         "test_pairwise_inside.py"
         "::test_other_settings_load_and_no_migration_is_missing[development]",
     ),
+    # Versions and workflows
+    "one package has two floors": Mutation(
+        "template/requirements/base.txt",
+        "gunicorn>=",
+        "gunicorn>=1,>=",
+        "test_versions.py::test_the_pins_of_one_thing_are_equal_everywhere",
+    ),
+    "one image stands in two versions": Mutation(
+        "template/docker-compose.prod.yml",
+        "redis:8}",
+        "redis:8.2}",
+        "test_versions.py::test_the_pins_of_one_thing_are_equal_everywhere",
+    ),
+    "an action is whatever its tag says today": Mutation(
+        "template/.github/workflows/gates.yml",
+        "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1  # v7.0.1",
+        "actions/checkout@v7",
+        "test_linters.py::test_a_linter_finds_nothing[zizmor]",
+    ),
+    "no bot sees an image": Mutation(
+        ".github/dependabot.yml",
+        "      - /template/deploy/monitoring\n",
+        "",
+        "test_repository.py::test_the_bots_look_at_every_file_with_a_pin",
+    ),
     # Behaviour, with real servers
+    "each worker loads the views again": Mutation(
+        f"{PACKAGE}/wsgi.py",
+        "    get_resolver().reverse_dict",
+        "    get_resolver()",
+        "test_preload.py::test_views_are_loaded_once_and_shared_by_the_workers",
+        installed="production default",
+    ),
     "the hook that closes inherited connections is gone": Mutation(
         "template/gunicorn.conf.py",
         "def pre_fork(",
         "def before_the_fork(",
         "test_preload.py::test_no_request_sees_the_row_of_another[kept-sync]",
-        served=True,
+        installed="production default",
     ),
     "a task whose process is lost is neither tried again nor given back": Mutation(
         f"{DEFAULTS}/celery.py",
         "CELERY_TASK_RETRY_ON_WORKER_LOST = True\nCELERY_TASK_REJECT_ON_WORKER_LOST = True\n",
         "",
         "test_celery.py::test_a_task_whose_process_is_killed_is_done_again[redis]",
-        served=True,
+        installed="production default",
+    ),
+    "an upload takes the place of another": Mutation(
+        f"{DEFAULTS}/media.py",
+        '"file_overwrite": False,',
+        '"file_overwrite": True,',
+        "test_media.py::test_an_upload_is_not_overwritten",
+        installed="production s3",
+    ),
+    # Production on one server
+    "a container keeps its capabilities": Mutation(
+        "template/docker-compose.prod.yml",
+        "  cap_drop: [ALL]\n",
+        "",
+        "test_compose_prod.py::test_every_container_is_hardened[default]",
+    ),
+    "web starts before the migrations are through": Mutation(
+        "template/docker-compose.prod.yml",
+        "service_completed_successfully",
+        "service_started",
+        "test_compose_prod.py"
+        "::test_what_serves_waits_for_the_migrations_and_for_its_servers[default]",
+    ),
+    "a cache that is full refuses to cache": Mutation(
+        "template/docker-compose.prod.yml",
+        "- allkeys-lru",
+        "- noeviction",
+        "test_compose_prod.py"
+        "::test_a_cache_that_is_full_makes_room_and_a_broker_loses_nothing[default]",
+    ),
+    "the database is in a network with a way out": Mutation(
+        "template/docker-compose.prod.yml",
+        "{internal: true}",
+        "{}",
+        "test_compose_prod.py::test_only_what_must_reaches_the_database[default]",
+    ),
+    "a deploy replaces what serves before the next is ready": Mutation(
+        "template/scripts/deploy.py",
+        '"--no-recreate", ',
+        "",
+        "test_compose_prod.py"
+        "::test_what_takes_over_starts_beside_what_runs_once_the_schema_is_there",
+    ),
+    "a new container serves before it is ready": Mutation(
+        "template/scripts/deploy.py",
+        'return "" if said == "ready" else',
+        'return "" if said else',
+        "test_compose_prod.py::test_what_a_wait_in_vain_was_for_is_told",
+    ),
+    # Delivery
+    "a tag that is not the version is released": Mutation(
+        "template/scripts/deliver.py",
+        'if tag != f"v{version}":',
+        "if not tag:",
+        "test_delivery.py::test_a_tag_must_be_the_version_of_the_project",
+    ),
+    "a release that does not answer goes on": Mutation(
+        "template/scripts/deliver.py",
+        " && {back} && make rollback",
+        "",
+        "test_delivery.py::test_a_release_that_does_not_answer_is_rolled_back",
+    ),
+    "the key of a server is not asked for": Mutation(
+        "template/scripts/deliver.py",
+        '"StrictHostKeyChecking": "yes"',
+        '"StrictHostKeyChecking": "no"',
+        "test_delivery.py::test_a_release_is_deployed_by_one_command_on_the_server",
+    ),
+    # Gates
+    "a gate that fails does not fail the run": Mutation(
+        "template/scripts/ci.py",
+        "        return 1\n    say(",
+        "        return 0\n    say(",
+        "test_gates.py::test_what_an_update_has_left_is_found",
+    ),
+    "a fork of migrations passes its gate": Mutation(
+        "template/scripts/migration_safety.py",
+        "return 1 if forks else 0",
+        "return 0",
+        "test_gates.py::test_a_fork_of_migrations_is_found[default]",
+        installed="development default",
     ),
     # Secrets
     ".env is not ignored": Mutation(
@@ -251,14 +363,18 @@ MUTATIONS = {
 
 @pytest.fixture(scope="module")
 def run_tests(
-    service: GetService, shared: SharedFolders, tmp_path_factory: pytest.TempPathFactory
+    service: GetService,
+    development: GetService,
+    shared: SharedFolders,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> RunTests:
     """Return what runs tests of this suite on another template, with what is installed already."""
     environments = tmp_path_factory.mktemp("environments")
 
-    def run(template: Path, *tests: str, served: bool) -> str:
-        if served:
-            service("default")
+    def run(template: Path, *tests: str, installed: Iterable[str]) -> str:
+        for name in filter(None, installed):
+            kind, variant = name.split()
+            {"production": service, "development": development}[kind](variant)
         options = ["--quiet", "--few-variants", "--numprocesses=0", "-p", "no:cacheprovider"]
         nodes = [f"tests/{test}" for test in tests]
         done = subprocess.run(
@@ -272,7 +388,7 @@ def run_tests(
             },
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         return done.stdout + done.stderr
@@ -291,8 +407,9 @@ def template(shared: SharedFolders, tmp_path: Path) -> Path:
 
 def test_an_unbroken_copy_passes(template: Path, run_tests: RunTests) -> None:
     named = sorted({mutation.noticed_by for mutation in MUTATIONS.values()})
+    installed = sorted({mutation.installed for mutation in MUTATIONS.values()})
 
-    output = run_tests(template, *named, served=True)
+    output = run_tests(template, *named, installed=installed)
 
     assert f"\n{len(named)} passed in " in output, output
 
@@ -305,7 +422,7 @@ def test_a_broken_template_is_noticed(template: Path, run_tests: RunTests, name:
     assert mutation.old in text, f"{mutation.file} has changed: break it in another way."
     file.write_text(text.replace(mutation.old, mutation.new, 1), encoding="utf-8")
 
-    output = run_tests(template, mutation.noticed_by, served=mutation.served)
+    output = run_tests(template, mutation.noticed_by, installed=[mutation.installed])
 
     failed = rf"^FAILED tests/{re.escape(mutation.noticed_by)}( |$)"
     assert re.search(failed, output, re.MULTILINE), output

@@ -18,11 +18,13 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.combinations import (
+    OFF,
     axes,
     by_position,
     complete,
     every_choice_once,
     every_variant,
+    everything,
     given,
     is_possible,
     pairs,
@@ -74,6 +76,18 @@ def test_every_choice_is_tried_alone() -> None:
     assert complete({}, by_position) in variants
     for key, value in single():
         assert complete({key: value}, by_position) in variants
+
+
+def test_everything_is_tried_together_on_and_off() -> None:
+    every, nothing = everything(on=True), everything(on=False)
+    optional = {key for key, values in axes().items() if {*values} & {*OFF}}
+
+    assert optional == {"ci", "deploy", "media_storage", "task_queue"}
+    assert not {every[key] for key in optional} & {*OFF}
+    assert {nothing[key] for key in optional} <= {*OFF}
+    assert every["broker"] == "rabbitmq"
+    assert every in every_variant()
+    assert nothing in every_variant()
 
 
 def test_what_is_rendered_fast_is_what_copier_renders(
@@ -175,7 +189,7 @@ WORDS: dict[str, dict[str | bool, list[str]]] = {
             "EMAIL_(BACKEND|HOST|PORT)",
         ],
         "6.1": [
-            r"(?<![\d.])6\.1(?!\d)",
+            r"(?<!stubs>=)(?<![\d.])6\.1(?!\d)",  # the stubs of the newest Django are for all
             r"django\.(middleware|utils|template\.context_processors)\.csp",
             "SECURE_CSP",
             "MAILERS",
@@ -189,10 +203,11 @@ WORDS: dict[str, dict[str | bool, list[str]]] = {
             r"tool\.uv",
             "UV_(IMAGE|COMPILE|LINK|PYTHON)",
         ],
-        "pip": [r"requirements(/|\b.*\.txt)", r"\.lock\.txt", "require-hashes", "PIP_"],
+        # Of whatever tool a list is, Renovate calls it pip_requirements, and has the same file.
+        "pip": [r"requirements(/|\b.*\.txt)", r"\.lock\.txt", "require-hashes", "(?-i:PIP_)"],
     },
     "postgres_driver": {
-        "psycopg": [r"psycopg\[", r"\bmax_size\b"],
+        "psycopg": [r"psycopg\[", '"max_size"'],
         "psycopg2": ["psycopg2"],
     },
     "user_identifier": {
@@ -210,7 +225,29 @@ WORDS: dict[str, dict[str | bool, list[str]]] = {
     },
     "broker": {
         "redis": ["visibility.timeout", r"celery\[redis\]"],
-        "rabbitmq": ["rabbit", "amqp", "quorum"],
+        "rabbitmq": ["rabbit", r"(?<!app\.)amqp", "quorum"],
+    },
+    "deploy": {
+        "compose": [
+            "devcontainer",
+            r"docker[- ]compose(?! resource)",  # as Coolify calls one of its kinds
+            "deploy/(backup|logs|monitoring|proxy)",
+            "alloy",
+            "grafana",
+            r"\bpg_dump\b",
+        ],
+        "none": [],  # it brings nothing, either
+    },
+    "ci": {
+        "github": [
+            r"\.github/",
+            "dependabot",
+            r"\bgithub\.(ref|workflow)",
+            "GITHUB_",
+            r"ghcr\.io/\$",
+        ],
+        "gitlab": [r"\.gitlab", r"\$CI_"],
+        "none": [],
     },
 }
 
@@ -242,6 +279,14 @@ def test_a_choice_leaves_no_trace_where_it_was_not_made(
         pattern = re.compile(word, re.IGNORECASE)
         assert mentions(others, pattern) == {}
         assert all(mentions([tree], pattern) for tree in made), f"{word} is not in every tree"
+
+
+def test_what_all_hosts_have_is_not_there_without_one(trees: Sequence[Tree]) -> None:
+    shared = re.compile(r"renovate|scripts/deliver|merge request|pull request", re.IGNORECASE)
+    hosted = [tree for tree in trees if tree.answers["ci"] != "none"]
+
+    assert all(mentions([tree], shared) for tree in hosted)
+    assert mentions([tree for tree in trees if tree not in hosted], shared) == {}
 
 
 def mentions(trees: Sequence[Tree], pattern: re.Pattern[str]) -> dict[str, str]:
@@ -283,8 +328,8 @@ def test_no_starter_file_uses_an_answer_that_can_be_switched() -> None:
 # ---- Dependencies -------------------------------------------------------------------------------
 
 
-# What only one package manager needs.
-COMPILER = "uv>=0.13"
+# What only one package manager needs, as uv has it in itself.
+OF_PIP = {"uv", "cyclonedx-bom", "pip-audit"}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +343,9 @@ def test_both_package_managers_install_the_same(group: str, file: str) -> None:
 
     lines = (ROOT / f"template/requirements/{file}.txt").read_text(encoding="utf-8").splitlines()
 
-    assert [line for line in wanted(lines) if line != COMPILER] == wanted(listed[1].splitlines())
+    assert [line for line in wanted(lines) if line.partition(">")[0] not in OF_PIP] == wanted(
+        listed[1].splitlines()
+    )
 
 
 def wanted(lines: Iterable[str]) -> list[str]:
@@ -420,7 +467,7 @@ def test_every_command_of_make_that_is_named_exists(trees: Sequence[Tree]) -> No
 
 
 # What a person may give to `make`, and leave out.
-OPTIONAL_VARIABLES = ["ANSWERS=", "ARGS="]
+OPTIONAL_VARIABLES = ["ANSWERS=", "ARGS=", "BACKUP=latest", "FORCE=", "IMAGE=", "URL="]
 
 
 def test_make_reads_every_makefile(trees: Sequence[Tree]) -> None:
@@ -516,8 +563,12 @@ def test_the_image_holds_no_secret_in_its_variables(trees: Sequence[Tree]) -> No
 
 
 def test_figures(trees: Sequence[Tree], record_property: Callable[[str, object], None]) -> None:
-    seconds = float((trees[0].path.parent / "seconds").read_text(encoding="utf-8"))
-    files = sum(len(tree.texts) for tree in trees)
+    seconds = (trees[0].path.parent / "seconds").read_text(encoding="utf-8").split()
+    clock, processor = map(float, seconds)
+    files, count = sum(len(tree.texts) for tree in trees), len(trees)
 
-    line = f"{len(trees)} variants with {files} files rendered in {seconds:.1f} s"
-    record_property("figure", f"{line}: {len(trees) / seconds:.1f} variants a second")
+    record_property(
+        "figure",
+        f"{count} variants with {files} files rendered in {clock:.1f} s, {processor:.1f} s of a"
+        f" processor: {count / clock:.1f} variants a second, {count / processor:.1f} by processor",
+    )

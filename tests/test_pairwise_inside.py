@@ -6,6 +6,8 @@ The tree is examined from inside by tests/examination.py, as tests/environments.
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +17,15 @@ from packaging.utils import canonicalize_name
 from tests.combinations import TEXTS, given
 from tests.environments import LEFT_OUT, NO_PATHS, Examiner
 from tests.laboratory import side_by_side
+from tests.team import MIDDLEWARE, apply, example, free_edits
+from tests.trees import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.environments import Report
     from tests.rendering import SharedFolders
-    from tests.trees import Tree
 
 # Answers that no module and no dependency depends on: variants that differ in these alone load
 # alike. The longest answers are taken.
@@ -37,6 +41,17 @@ FOR_THE_TEAM = {
 NEVER_LOADED = {
     "redis": "Django's cache loads it with its first connection",
     "hiredis": "the parser of redis",
+    "flower": "a program of its own, which Compose starts where there are tasks",
+}
+
+# How a request by plain HTTP is answered in production.
+ANSWERS = {"probe by address": 200, "page": 301, "page of another host": 400}
+
+# What the settings in docs/updating.md name.
+ORDERS = {
+    "__init__.py": "",
+    "middleware.py": MIDDLEWARE.replace("TenantMiddleware", "Tenant"),
+    "storage.py": "from django.core.files.storage import InMemoryStorage as Archive\n",
 }
 
 
@@ -79,6 +94,12 @@ def reports(every_report: Sequence[tuple[Tree, Report]]) -> Sequence[tuple[Tree,
     return [(tree, report) for tree, report in every_report if not report["failure"]]
 
 
+def copied(tree: Tree, target: Path) -> Tree:
+    """Return a copy of a tree, to write into."""
+    shutil.copytree(tree.path, target)
+    return Tree(target, tree.variant)
+
+
 def problems(reports: Sequence[tuple[Tree, Report]], part: str) -> dict[str, object]:
     """Return what was found in one respect, by variant."""
     return {str(tree): report[part] for tree, report in reports if report[part]}
@@ -105,6 +126,39 @@ def test_every_setting_is_read_by_something(reports: Sequence[tuple[Tree, Report
     assert unread == set(FOR_THE_TEAM)
 
 
+def test_the_examples_in_the_settings_of_the_team_can_be_taken(
+    examiner: Examiner, examined: Sequence[Tree], tmp_path: Path
+) -> None:
+    tree = copied(examined[0], tmp_path / "project")
+    for name in ("base", "production"):
+        example(tree.path, f"src/{tree.package}/settings/{name}.py").apply(tree.path)
+
+    (report,) = examiner.examine([tree], "production")
+
+    assert report["failure"] == ""
+    assert report["checks"] == ""
+    assert subprocess.run(["ruff", "check", "--no-cache", tree.path], check=False).returncode == 0
+
+
+def test_the_settings_of_the_documents_can_be_taken(
+    examiner: Examiner, examined: Sequence[Tree], tmp_path: Path
+) -> None:
+    chosen = {tree.answers["django_version"]: tree for tree in examined}.values()
+    trees = [copied(tree, tmp_path / str(number)) for number, tree in enumerate(chosen)]
+    for tree in trees:
+        page = tree.texts["docs/updating.md"]
+        (settings,) = re.findall(r"(?s)```python\n# src/\S+/base.py\n(.*?)```", page)
+        base = tree.path / f"src/{tree.package}/settings/base.py"
+        base.write_text(f"{tree.texts[str(base.relative_to(tree.path))]}\n{settings}")
+        (tree.path / "src/orders").mkdir()
+        for name, text in ORDERS.items():
+            (tree.path / "src/orders" / name).write_text(text)
+
+    for tree, report in zip(trees, examiner.examine(trees, "production"), strict=True):
+        assert report["failure"] == "", tree
+        assert report["checks"] == "", tree
+
+
 def test_djangos_deployment_checks_are_clean(reports: Sequence[tuple[Tree, Report]]) -> None:
     assert problems(reports, "checks") == {}
 
@@ -115,11 +169,7 @@ def test_django_reads_every_template(reports: Sequence[tuple[Tree, Report]]) -> 
 
 def test_a_probe_is_answered_where_a_page_is_not(reports: Sequence[tuple[Tree, Report]]) -> None:
     for tree, report in reports:
-        assert report["answers"] == {
-            "probe by address": 200,
-            "page": 301,
-            "page of another host": 400,
-        }, tree
+        assert report["answers"] == ANSWERS, tree
 
 
 def test_every_variable_has_its_row_in_the_documents(
@@ -150,7 +200,7 @@ def test_every_dependency_is_loaded_by_something(
         names = {canonicalize_name(Requirement(text).name) for text in requirements}
         loaded = set(report["loaded"])
         unused = {name for name in names if not environment.modules(name) & loaded}
-        assert unused == set(NEVER_LOADED), tree
+        assert unused == names & set(NEVER_LOADED), tree
 
 
 def test_nothing_is_refused_that_the_project_itself_has(
@@ -185,6 +235,25 @@ def test_every_variant_passes_its_own_tests(
 
     assert [sorted(tree.path.rglob("*")) for tree in examined] == before
     record_property("figure", f"{len(examined)} variants have passed their own tests")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("freedom", ["settings", "no pages", "variables"])
+def test_the_tests_of_the_template_pass_whatever_the_team_has_set(
+    examiner: Examiner, examined: Sequence[Tree], tmp_path: Path, freedom: str
+) -> None:
+    # Between them they have all of these tests.
+    chosen = {
+        tree.answers["media_storage"]: tree
+        for tree in examined
+        if tree.answers["task_queue"] == "celery"
+    }
+    trees = [copied(tree, tmp_path / storage) for storage, tree in chosen.items()]
+    for tree in trees:
+        apply(free_edits(tree.path, tree.package)[freedom], tree.path)
+
+    for tree, done in zip(trees, side_by_side(examiner.run_tests, trees, threads=2), strict=True):
+        assert done.returncode == 0, f"{tree}:\n{done.stdout}{done.stderr}"
 
 
 def test_what_is_left_out_is_there(trees: Sequence[Tree]) -> None:

@@ -113,6 +113,19 @@ def test_a_variant_can_be_looked_at(repository: Path) -> None:
     assert not (repository / "rendered/old").exists()
 
 
+def test_a_mistake_in_a_file_is_told_with_its_line(repository: Path) -> None:
+    file = repository / "template/AGENTS.md"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f"# Agents\n\n{{@ project_nam @}}\n{text}", encoding="utf-8")
+
+    done = preview(repository, "render")
+
+    file.write_text(text, encoding="utf-8")
+    assert done.returncode == 1
+    assert " at template/AGENTS.md:3: " in done.stderr
+    assert "'project_nam' is undefined" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "answers", "sentence"),
     [
@@ -135,4 +148,5 @@ def test_what_cannot_be_shown_is_told_in_a_sentence(
 
     assert done.returncode in {1, 2}
     assert sentence in done.stderr
+    assert "reserved_names" not in done.stderr  # a list of the template's own
     assert len(done.stderr.splitlines()) == 1

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.laboratory import NOWHERE, deployed, log_records, side_by_side, timed, with_laboratory
-from tests.servers import answers_http, free_port
+from tests.laboratory import (
+    HTTPS,
+    NOWHERE,
+    deployed,
+    log_records,
+    side_by_side,
+    timed,
+    with_laboratory,
+)
+from tests.servers import MailServer, MuteServer, answers_http, free_port, http_request
 from tests.service import SEED_ENVIRONMENT, Bootstrap
 
 if TYPE_CHECKING:
@@ -34,6 +42,22 @@ DEBUG=0
 ALLOWED_HOSTS=yourdomain.com,www.yourdomain.com
 CSRF_TRUSTED_ORIGINS=https://yourdomain.com,https://www.yourdomain.com
 SECRET_KEY={key}
+"""
+
+# PostgreSQL reads the whole of a small table, unless that is all but forbidden.
+PLAN_OF_A_SIGN_IN = """
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+with connection.cursor() as cursor:
+    cursor.execute("SET enable_seqscan = off")
+print(get_user_model().objects.filter(email__iexact="ann@example.com").explain())
+"""
+
+# What a team adds to its settings.
+OWN_VARIABLE = """
+env = Environment()
+PAYMENT_KEY = env.text("PAYMENT_KEY", "The key of the payment service.", required=True)
 """
 
 # A wrong value of each kind of variable.
@@ -246,6 +270,101 @@ def test_gunicorns_variables_are_heard(
     assert control == []  # no interface beside signals
 
 
+@pytest.mark.parametrize("application", ["wsgi", "asgi"])
+def test_servers_take_the_settings_of_production_unless_told_otherwise(
+    laboratory: Callable[[str], Service],
+    environment: Callable[[str], dict[str, str]],
+    application: str,
+) -> None:
+    service = laboratory("default")
+    env = {k: v for k, v in environment("default").items() if k != "DJANGO_SETTINGS_MODULE"}
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    worker = {"wsgi": "gthread", "asgi": "asgi"}[application]
+    command = ("gunicorn", "--config", "gunicorn.conf.py", "--worker-class", worker)
+
+    more = {"PORT": str(port), "GUNICORN_WORKERS": "1"}
+    with service.start(
+        *command, f"{service.package}.{application}:application", env={**env, **more}, log="bare"
+    ) as process:
+        process.wait_until(lambda: answers_http(f"{address}/health/"), "it answered")
+        ready = http_request(f"{address}/ready/")
+        plain = http_request(f"{address}/", headers={"Host": "yourdomain.com"})
+        page = http_request(f"{address}/", headers=HTTPS)
+
+    assert ready.json()["checks"] == {"database": True, "cache": True}
+    assert plain.headers["Location"] == "https://yourdomain.com/"
+    assert page.status == 200
+    assert page.headers["Strict-Transport-Security"] is not None
+
+
+def test_a_connection_is_kept_for_the_next_request(
+    laboratory: Callable[[str], Service], environment: Callable[[str], dict[str, str]]
+) -> None:
+    backends = {}
+    for kept in ("60", "0"):
+        env = {**environment("default"), "DATABASE_CONN_MAX_AGE": kept}
+        with laboratory("default").gunicorn(env, worker_class="sync", workers=1) as server:
+            rows = [server.get(f"/lab/row/{n}/", secure=True).json() for n in range(5)]
+        backends[kept] = {row["backend"] for row in rows}
+
+    assert len(backends["60"]) == 1
+    assert len(backends["0"]) == 5
+
+
+@pytest.mark.parametrize("variant", ["default", "pip"])
+def test_a_statement_that_takes_too_long_is_ended(
+    laboratory: Callable[[str], Service],
+    environment: Callable[[str], dict[str, str]],
+    variant: str,
+) -> None:
+    env = {**environment(variant), "DATABASE_STATEMENT_TIMEOUT": "1"}
+
+    with laboratory(variant).gunicorn(env, workers=1) as server:
+        answer, seconds = timed(lambda: server.get("/lab/forever/", secure=True, seconds=30))
+
+    assert answer.status == 500
+    assert seconds < 10
+
+
+def test_a_sign_in_by_address_finds_it_in_an_index(
+    service: GetService, postgres: PostgresServer, redis: RedisServer
+) -> None:
+    pip = service("pip")
+    command = ("shell", "--command", PLAN_OF_A_SIGN_IN)
+
+    plan = pip.manage(*command, env=deployed(pip, postgres, redis)).stdout
+
+    assert "accounts_user_email_case_insensitive" in plan
+    assert "Index Cond" in plan
+
+
+def test_a_database_that_never_answers_costs_a_request_seconds(
+    laboratory: Callable[[str], Service], environment: Callable[[str], dict[str, str]]
+) -> None:
+    with MuteServer() as nobody:
+        env = {**environment("default"), "DATABASE_URL": nobody.url("postgres", "name")}
+        with laboratory("default").gunicorn(env, workers=1) as server:
+            answer, seconds = timed(lambda: server.get("/lab/row/1/", secure=True, seconds=30))
+
+    assert answer.status == 500
+    assert seconds < 3 + 3
+
+
+@pytest.mark.parametrize("variant", ["default", "pip"])
+@pytest.mark.parametrize("scheme", ["smtp", "smtp+tls", "smtps"])
+def test_mail_is_sent_by_the_way_that_its_url_says(
+    service: GetService, tmp_path: Path, scheme: str, variant: str
+) -> None:
+    env = environment_with(service(variant), "DEFAULT_FROM_EMAIL", "orders@yourdomain.com")
+    with MailServer(scheme, tmp_path) as server:
+        more = {"EMAIL_URL": server.url, "SSL_CERT_FILE": str(server.certificate)}
+        service(variant).manage("sendtestemail", "ann@example.com", env={**env, **more})
+
+    (mail,) = server.mails
+    assert (mail["From"], mail["To"]) == ("orders@yourdomain.com", "ann@example.com")
+
+
 def test_gunicorn_listens_on_an_address_of_version_6(
     laboratory: Callable[[str], Service], environment: Callable[[str], dict[str, str]]
 ) -> None:
@@ -281,6 +400,31 @@ def test_production_does_not_start_without(service: GetService, name: str) -> No
 
     assert len(set(said)) == 1
     assert said[0].startswith(f"Production does not start without {name}: ")
+
+
+@pytest.mark.parametrize("module", ["base", "production"])
+def test_production_does_not_start_without_what_the_team_requires(
+    service: GetService, tmp_path: Path, module: str
+) -> None:
+    copy = service().copy(tmp_path / "service")
+    with (copy.path / f"src/{copy.package}/settings/{module}.py").open("a") as file:
+        file.write(OWN_VARIABLE)
+    env = environment_with(copy, "PAYMENT_KEY", None)
+    commands = [
+        *starts(copy),
+        ["python", "manage.py", "release"],
+        ["celery", "--app", copy.package, "worker"],
+        ["celery", "--app", copy.package, "beat"],
+    ]
+
+    said = side_by_side(lambda command: sentence_of(copy, command, env), commands)
+
+    assert len(set(said)) == 1
+    assert said[0].startswith("Production does not start without PAYMENT_KEY: ")
+    # The image is built without.
+    assert "static files" in copy.manage("collectstatic", "--noinput", "--dry-run").stdout
+    given = {**env, "PAYMENT_KEY": "only-a-test"}
+    assert "no issues" in copy.manage("check", env=given).stdout
 
 
 @pytest.mark.parametrize("kind", MALFORMED)

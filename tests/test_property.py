@@ -12,6 +12,7 @@ import string
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import count
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.engine import fast_copier
-from tests.environments import Examiner
+from tests.environments import Examiner, pretend_to_install
+from tests.laboratory import NOWHERE
 from tests.rendering import take_snapshot
 from tests.servers import CI
+from tests.test_pairwise_inside import ANSWERS
 from tests.trees import Tree, copy, left_over, misread, untidy
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rendering import SharedFolders
+    from tests.service import GetService
 
 # The same answers in every run of continuous integration; new ones on a developer's machine.
 made_up = settings(max_examples=40, deadline=None, derandomize=CI, database=None)
@@ -50,8 +54,9 @@ people_write = st.one_of(
     st.lists(st.sampled_from([*MARKS, "a", "Order", " "]), max_size=8).map("".join),
     st.text(max_size=230),
 )
+likely_slugs = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,7}){0,4}", fullmatch=True)
 slugs = st.one_of(
-    st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,7}){0,4}", fullmatch=True),
+    likely_slugs,
     st.sampled_from([*sys.stdlib_module_names, *keyword.kwlist, "django", "celery", "accounts"]),
     st.text(alphabet=string.ascii_letters + string.digits + "-_. é", max_size=45),
 )
@@ -232,17 +237,55 @@ LIKELY = [
 ]
 
 
-def test_a_project_with_an_unlikely_name_loads(
-    shared: SharedFolders, trees: Sequence[Tree], tmp_path: Path
+# A line that people could mean, so that few of them are refused.
+likely = people_write.filter(lambda text: text.isprintable() and text.strip() == text != "")
+
+
+def test_projects_of_unlikely_answers_load(
+    shared: SharedFolders, trees: Sequence[Tree], render_anew: Callable[..., Tree], tmp_path: Path
 ) -> None:
+    """As written above and as made up: with every module, every check, and answers to requests."""
     template = shared.get("template", take_snapshot)
     odd = [
         Tree(copy(template, tmp_path / f"{number}", {**answers}), {**answers})
         for number, answers in enumerate(LIKELY)
     ]
 
+    @settings(made_up, max_examples=8)
+    @given(key=st.sampled_from(TEXTS), text=likely, slug=likely_slugs)
+    def make_up(key: str, text: str, slug: str) -> None:
+        if tree := rendered_or_refused(render_anew, project_slug=slug, **{key: text}):
+            kept = tree.path.rename(tmp_path / f"{len(odd)}")
+            odd.append(Tree(kept, tree.variant))
+
+    make_up()
+    assert len(odd) > len(LIKELY)
+
     reports = Examiner(shared, [*trees, *odd]).examine(odd, "production")
 
     for tree, report in zip(odd, reports, strict=True):
         parts = ("failure", "checks", "modules", "templates", "paths")
         assert {part: report.get(part) for part in parts if report.get(part)} == {}, tree
+        assert report["answers"] == ANSWERS, tree
+
+
+def test_a_project_of_unlikely_answers_starts(
+    service: GetService, shared: SharedFolders, tmp_path: Path
+) -> None:
+    template = shared.get("template", take_snapshot)
+    tree = Tree(copy(template, tmp_path / "project", {**LIKELY[1]}), {**LIKELY[1]})
+    pretend_to_install(tree, tmp_path / "metadata")
+    here = service("default").with_code(tree.path)
+    path = f"{here.variables['PYTHONPATH']}:{tmp_path / 'metadata'}"
+    odd = replace(here, answers=tree.answers, variables={**here.variables, "PYTHONPATH": path})
+    odd.manage("collectstatic", "--noinput", "--verbosity", "0")
+    nowhere = {"database_url": NOWHERE["DATABASE_URL"], "cache_url": NOWHERE["CACHE_URL"]}
+    env = odd.production_env(
+        **nowhere, broker_url=NOWHERE["CELERY_BROKER_URL"], TRUST_X_FORWARDED_PROTO="1"
+    )
+
+    with odd.gunicorn(env) as web:
+        assert web.get("/health/").json()["service"] == LIKELY[1]["project_slug"]
+        page = Page(web.get("/", secure=True).body.decode())
+
+    assert page.heading == LIKELY[1]["project_name"]

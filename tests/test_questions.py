@@ -28,6 +28,8 @@ import pytest
 import yaml
 from copier import run_copy, run_recopy, run_update
 
+from tests.combinations import default_of
+
 ROOT = Path(__file__).parents[1]
 ANSWERS = ".copier-answers.yml"
 PACKAGE = "src/{@ package_name @}"
@@ -56,6 +58,8 @@ ASKED = [
     "media_storage",
     "task_queue",
     "broker",
+    "deploy",
+    "ci",
 ]
 
 # How a file of each kind takes up what a person wrote.
@@ -186,8 +190,10 @@ def test_the_choices_are_these_and_the_first_is_the_default() -> None:
         "media_storage": ["none", "local", "s3"],
         "task_queue": ["celery", "none"],
         "broker": ["redis", "rabbitmq"],
+        "deploy": ["compose", "none"],
+        "ci": ["github", "gitlab", "none"],
     }
-    assert {key: QUESTIONS[key]["default"] for key in CHOICES} == {
+    assert {key: default_of(QUESTIONS[key]) for key in CHOICES} == {
         key: choices[0] for key, choices in CHOICES.items()
     }
 
@@ -213,7 +219,7 @@ def record_prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_the_default_path_asks_thirteen_questions_in_this_order(
+def test_the_default_path_asks_fifteen_questions_in_this_order(
     skeleton: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = record_prompts(monkeypatch)
@@ -533,7 +539,7 @@ REFUSED: list[tuple[Mapping[str, object], str]] = [
     ),
     (
         {"postgres_version": 18},
-        "postgres_version is 17: leave it out, as no answer upgrades a server's data.",
+        "postgres_version is 17 at birth: leave it out, and raise it by an update.",
     ),
     (
         {"reserved_names": "{}"},
@@ -876,8 +882,8 @@ def test_a_longer_list_of_reserved_names_stops_new_projects_only(
             "package_name is my_service, which follows from project_slug: leave it out.",
         ),
         (
-            "postgres_version=18",
-            "postgres_version is 17: leave it out, as no answer upgrades a server's data.",
+            "postgres_version=16",
+            "postgres_version is 17 and only goes up, as no server reads the data of a newer one.",
         ),
     ],
 )
@@ -889,6 +895,29 @@ def test_an_update_refuses_to_change_what_was_decided_at_birth(
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].endswith(f": {sentence}")
     assert git(releases.project, "status", "--porcelain") == ""
+
+
+def test_postgresql_is_raised_by_a_team_and_by_nobody_else(
+    releases: Releases, isolated: Path
+) -> None:
+    isolated.write_text(yaml.safe_dump({"defaults": {"postgres_version": 19}}))
+    assert releases.update("--vcs-ref", ":current:", "--data", "license=MIT").returncode == 0
+    assert answers_of(releases.project)["postgres_version"] == 17
+    releases.commit()
+
+    raised = releases.update("--vcs-ref", ":current:", "--data", "postgres_version=18")
+
+    assert raised.returncode == 0, raised.stderr
+    assert (releases.project / "database.txt").read_text() == "postgres:18\n"
+    assert answers_of(releases.project)["locked"]["postgres_version"] == 18
+    releases.commit()
+    releases.release("2.0.0", package=lambda text: text.replace("FIRST = 1", "FIRST = 2"))
+    lowered = releases.update("--data", "postgres_version=17")
+    assert lowered.stderr.splitlines()[-1].endswith(
+        ": postgres_version is 18 and only goes up, as no server reads the data of a newer one."
+    )
+    assert releases.update().returncode == 0
+    assert (releases.project / "database.txt").read_text() == "postgres:18\n"
 
 
 def test_an_answers_file_that_was_edited_by_hand_is_refused(releases: Releases) -> None:

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.laboratory import HTTPS, cookies, deployed, sent, sign_in, with_laboratory
+from tests.servers import browse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.servers import PostgresServer, RedisServer
     from tests.service import GetService, Service, WebServer
 
 YEAR = 31_536_000
+
+# Pages of the admin, and what its scripts have put there: clocks, lists to choose from, links.
+ADMIN = {
+    "/admin/accounts/user/": "action-select",
+    "/admin/accounts/user/1/change/": "datetimeshortcuts",
+    "/admin/auth/group/add/": "selector-chosen",
+}
 
 # A page, a form, what is missing, and what fails.
 PATHS = {"/": 200, "/admin/login/": 200, "/no/such/page/": 404, "/lab/fail/": 500}
@@ -88,6 +97,39 @@ def test_the_login_page_works_under_its_policy(server: WebServer) -> None:
     assert all(
         source.startswith("/static/") for source in re.findall(r'src="([^"]+)"', answer.text)
     )
+
+
+@pytest.mark.parametrize("variant", ["default", "pip"])
+def test_a_browser_has_nothing_to_refuse_in_the_admin(
+    service: GetService,
+    postgres: PostgresServer,
+    redis: RedisServer,
+    tmp_path: Path,
+    variant: str,
+) -> None:
+    # A browser keeps such cookies for HTTPS alone, which a test has not.
+    settings = "".join(
+        f'{name}_COOKIE_NAME = "{name}"\n{name}_COOKIE_SECURE = False\n'
+        for name in ("SESSION", "CSRF")
+    )
+    laboratory = with_laboratory(service(variant), tmp_path / "service", settings=settings)
+    env = deployed(laboratory, postgres, redis, SECURE_SSL_REDIRECT="0") | {
+        "ALLOWED_HOSTS": "127.0.0.1"
+    }
+    with laboratory.gunicorn(env, workers=1) as server:
+        server.get("/lab/enter/")
+        rights = "is_staff=True, is_superuser=True"
+        script = f"from accounts.models import User; User.objects.update({rights})"
+        laboratory.manage("shell", "--command", script, env=env)
+        seen = {
+            page: browse(server.url(f"/lab/enter/?page={page}"), tmp_path / "browser")
+            for page in ADMIN
+        }
+        inline = browse(server.url("/lab/inline/"), tmp_path / "browser")
+
+    assert {page: said for page, (_, said) in seen.items()} == {page: [] for page in ADMIN}
+    assert all(mark in seen[page][0] for page, mark in ADMIN.items())
+    assert any("Content Security Policy" in line for line in inline[1])
 
 
 def test_a_nonce_is_used_once(laboratory: Service, server: WebServer) -> None:

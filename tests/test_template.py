@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
-import tomllib
 from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,9 +15,10 @@ import yaml
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
 from tests.rendering import ROOT, questions
+from tests.trees import misread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 TEMPLATE = ROOT / "template"
 
@@ -42,14 +41,14 @@ TEAMS = [
 ]
 
 
-def names() -> list[str]:
-    """Return the paths in template/ that git knows, or would if they were added."""
+def names(folder: Path) -> list[str]:
+    """Return the paths in a folder that git knows, or would if they were added."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
-    listed = subprocess.run(command, cwd=TEMPLATE, capture_output=True, text=True, check=True)
-    return sorted({name for name in listed.stdout.split("\0") if (TEMPLATE / name).is_file()})
+    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return sorted({name for name in listed.stdout.split("\0") if (folder / name).is_file()})
 
 
-NAMES = names()
+NAMES = names(TEMPLATE)
 TEXTS = {name: (TEMPLATE / name).read_text(encoding="utf-8") for name in NAMES}
 
 
@@ -110,32 +109,29 @@ def test_every_question_is_used(engine: jinja2.Environment) -> None:
     assert questions().keys() - used <= {"reserved_names", "postgres_version"}
 
 
-def problem(parse: Callable[[str], object], text: str) -> str:
-    """Return what a parser has against a text, or nothing."""
-    try:
-        parse(text)
-    except (SyntaxError, ValueError, yaml.YAMLError) as error:
-        return str(error)
-    return ""
+# Their whole text is an answer, or other answers than a file of that kind has.
+MADE_OF_ANSWERS = {".python-version", "{@ _copier_conf.answers_file @}"}
 
 
 def test_unrendered_files_are_of_their_language() -> None:
-    """This also keeps variables inside strings and comments: anywhere else they are no Python."""
-    parsers: dict[str, Callable[[str], object]] = {
-        ".py": ast.parse,
-        ".toml": tomllib.loads,
-        ".yaml": yaml.safe_load,
-        ".yml": yaml.safe_load,
-    }
+    """This also keeps variables inside strings and comments: anywhere else they are no Python.
 
-    problems = {
-        name: problem(parse, text)
+    No key stands in two branches of a condition, either: a reader of YAML or TOML refuses it.
+    """
+    problems = {name: misread(name, text) for name, text in TEXTS.items()}
+
+    assert {name for name, found in problems.items() if found} == MADE_OF_ANSWERS, problems
+
+
+def test_values_of_yaml_that_hold_a_variable_are_quoted() -> None:
+    """Otherwise an answer may be a number, a truth value, or a comment from its first # on."""
+    assert [
+        f"{name}: {token.value}"
         for name, text in TEXTS.items()
-        for ending, parse in parsers.items()
-        if name.endswith(ending)
-    }
-
-    assert {name: found for name, found in problems.items() if found} == {}
+        if name.endswith((".yaml", ".yml"))
+        for token in yaml.scan(text)
+        if isinstance(token, yaml.ScalarToken) and token.plain and "{@" in token.value
+    ] == []
 
 
 def test_unrendered_modules_are_formatted() -> None:
@@ -146,6 +142,15 @@ def test_unrendered_modules_are_formatted() -> None:
 
     changed = [line for line in diff.splitlines() if re.match(r"[+-](?!\+\+|--)", line)]
     assert [line for line in changed if line != "+"] == []
+
+
+def test_no_blank_line_follows_a_statement() -> None:
+    """It would be swallowed, and what it keeps apart would stand together."""
+    assert [
+        f"{name}: {found[0].strip()}"
+        for name, text in TEXTS.items()
+        for found in re.finditer(r"(?m)^[ \t]*# @.*\n(?=\n)", text)
+    ] == []
 
 
 def test_languages_without_comments_have_no_statements() -> None:
@@ -167,15 +172,17 @@ def test_files_are_tidy() -> None:
 
 
 def test_windows_can_check_every_path_out() -> None:
-    parts = {part for name in NAMES for part in PurePosixPath(name).parts}
+    """In the whole repository, as Copier clones it."""
+    every = names(ROOT)
+    parts = {part for name in every for part in PurePosixPath(name).parts}
 
     assert [part for part in parts if re.search(r'[<>:"|?*\\]|[. ]$', part)] == []
     assert [part for part in parts if part.split(".")[0].lower() in DEVICES] == []
-    assert [name for name in NAMES if len(name) > 120] == []
+    assert [name for name in every if len(name) > 120] == []
 
 
 def test_no_two_paths_differ_in_case_alone() -> None:
-    twice = [name for name, count in Counter(map(str.lower, NAMES)).items() if count > 1]
+    twice = [name for name, count in Counter(map(str.lower, names(ROOT))).items() if count > 1]
 
     assert twice == []
 

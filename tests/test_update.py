@@ -16,6 +16,7 @@ import yaml
 from copier import VcsRef, run_copy, run_recopy, run_update
 
 from tests.engine import fast_copier
+from tests.environments import Examiner
 from tests.history import (
     OBSOLETE,
     WORK_TREE,
@@ -25,11 +26,13 @@ from tests.history import (
     team_rows,
 )
 from tests.team import after_years, apply, extension_edits, other_edits, reformat
+from tests.trees import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.history import History
+    from tests.rendering import SharedFolders
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +44,7 @@ VARIANTS = {
         "django_version": "5.2",
         "user_identifier": "email",
         "task_queue": "none",
+        "ci": "gitlab",
     },
     "rabbitmq": {"broker": "rabbitmq", "python_version": "3.12", "license": "MIT"},
     "no tasks": {
@@ -56,9 +60,18 @@ VARIANTS = {
         "postgres_driver": "psycopg2",
         "django_version": "5.2",
         "license": "Apache-2.0",
+        "deploy": "none",
+        "ci": "none",
     },
 }
 ANSWERS = ".copier-answers.yml"
+# What a team has made for itself before a release brought it as an option.
+OWN_FILES = [
+    ".github/workflows/ci.yml",
+    ".gitlab-ci.yml",
+    "docker-compose.prod.yml",
+    "docker-compose.yml",
+]
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -85,7 +98,7 @@ def copy(history: History, project: Path, version: str, answers: dict[str, str])
 def update(project: Path, **options: object) -> None:
     """Update in this process, as `copier update --defaults` does."""
     with fast_copier():
-        run_update(project, defaults=True, overwrite=True, quiet=True, **options)  # type: ignore[arg-type]
+        run_update(project, defaults=True, overwrite=True, quiet=True, **options)  # type: ignore[arg-type]  # passed on
 
 
 def copier(project: Path, *arguments: str) -> None:
@@ -170,6 +183,30 @@ def test_the_update_drill(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_after_documented_edits_and_an_update_checks_and_tests_pass(
+    history: History, shared: SharedFolders, trees: Sequence[Tree], tmp_path: Path, variant: str
+) -> None:
+    """From the oldest release; the template's own tests run among those of the team."""
+    project = copy(history, tmp_path / "project", history.versions[0], VARIANTS[variant])
+    apply(extension_edits(project, answers_of(project)), project)
+    commit_all(project, "Two years")
+
+    update(project)
+
+    shutil.rmtree(project / ".git")
+    examiner, tree = Examiner(shared, trees), Tree(project, {})
+    for settings, *command in (
+        ("development", "manage.py", "check"),
+        ("production", "manage.py", "check", "--deploy", "--fail-level", "WARNING"),
+        ("development", "manage.py", "makemigrations", "--check", "--dry-run"),
+        ("test", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    ):
+        done = examiner.run(tree, *command, settings=settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "tests/orders/test_orders.py").is_file()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_an_untouched_project_becomes_a_fresh_copy(
     history: History, tmp_path: Path, variant: str
 ) -> None:
@@ -183,17 +220,41 @@ def test_an_untouched_project_becomes_a_fresh_copy(
 
         # What the release had not asked is answered now.
         known = answers_of(project)
-        update(project, data={k: v for k, v in VARIANTS[variant].items() if k not in known})
+        asked = answers_without_origin(fresh).items()
+        update(project, data={key: value for key, value in asked if key not in known})
 
         assert unmerged(project) == set()
         assert differences(
             project, fresh,
             # An extension point that is new must have come, one that was there has stayed.
-            lambda name, old=old: name == ANSWERS  # type: ignore[misc]
+            lambda name, old=old: name == ANSWERS  # type: ignore[misc]  # a default has no type
             or is_below(name, starters) or (name in old and is_below(name, points)),
         ) == set()  # fmt: skip
         assert answers_without_origin(project) == answers_without_origin(fresh)
         assert not (project / OBSOLETE).exists()
+
+
+def test_an_option_that_has_come_since_is_not_taken_unasked(
+    history: History, tmp_path: Path
+) -> None:
+    """What it brings, a team may have by now: files of these names, or a way of its own."""
+    for version in history.versions:
+        project = copy(history, tmp_path / version, version, {})
+        before = answers_without_origin(project)
+        own = [name for name in OWN_FILES if not (project / name).exists()]
+        for name in own:
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_text("name: ours\n", encoding="utf-8")
+        commit_all(project, "A way of our own")
+
+        update(project)
+
+        after = answers_without_origin(project)
+        fresh = {key: value for key, value in after.items() if key not in before}
+        assert fresh == dict.fromkeys(fresh, "none")
+        assert unmerged(project) == set()
+        for name in own:
+            assert (project / name).read_text(encoding="utf-8") == "name: ours\n"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +268,10 @@ def test_an_untouched_project_becomes_a_fresh_copy(
         {"postgres_driver": "psycopg2"},
         {"media_storage": "local"},
         {"media_storage": "s3"},
+        {"deploy": "none"},
         {"license": "MIT"},
+        {"ci": "gitlab"},
+        {"ci": "none"},
     ],
     ids="-".join,
 )

@@ -107,3 +107,15 @@ def test_what_is_not_the_templates_is_told(project: Path, tmp_path: Path) -> Non
     assert "The template has no notes.txt" in upstream(root, project / "notes.txt", 1).stderr
     shutil.copy(project / "Dockerfile", tmp_path / "Dockerfile")
     assert "is no file of a project" in upstream(root, tmp_path / "Dockerfile", 1).stderr
+
+
+def test_a_release_that_the_clone_has_not_is_told(project: Path) -> None:
+    root = project.with_name("template")
+    git(root, "tag", "--delete", WORK_TREE)
+
+    said = upstream(root, project / "Dockerfile", 1).stderr
+
+    assert said == (
+        f"This clone has no {WORK_TREE}, from which the project was made: `git fetch --tags` gets"
+        " it.\n"
+    )

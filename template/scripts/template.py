@@ -1,8 +1,8 @@
-# Releases of the template. Maintained by the template: change `update` in Makefile instead.
+# Releases of the template. Maintained by the template: add a target to Makefile instead.
 """Take a release of the template, or show what was changed in the files that it maintains.
 
     python3 scripts/template.py update                      the newest release
-    python3 scripts/template.py update --data KEY=VALUE     the same release, another answer
+    python3 scripts/template.py update KEY=VALUE...         the same release, other answers
     python3 scripts/template.py diff [--exit-code]          files that should not have been changed
 
 Needs git and Python 3.9 or newer, and runs Copier from PATH or by uv. An update ends with exit code
@@ -23,17 +23,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 ANSWERS = ".copier-answers.yml"
 OLDEST_COPIER = "9.19"
+# @if package_manager == "uv"
+LOCKS = ("uv.lock",)
 
+# @else
+LOCKS = ("requirements/development.lock.txt", "requirements/production.lock.txt")
+
+# @endif
 # What says in a file's first lines that the template maintains it, and what opens a team's part in
 # such a file: up to the next blank line, or up to the end.
 MANAGED = "Maintained by the template"
 YOURS = "# Yours"
 YOURS_TO_THE_END = "# Yours from here"
+# What is managed and cannot say so, with what changes it instead.
+SILENT = {
+    ".python-version": 'make update ANSWERS="python_version=…"',
+    "LICENSE": 'make update ANSWERS="license=…"',
+}
 
 # What Copier says when it cannot go on, and what that means.
 TROUBLES = {
@@ -67,15 +78,15 @@ class HandNeededError(Exception):
 def main(command: str = "", *arguments: str) -> int:
     """Run what the command line asks for and return the exit code."""
     try:
-        if command == "update" and (not arguments or arguments[0] == "--data"):
-            return update(arguments)
+        if command == "update" and "--help" not in arguments:
+            return update([argument for argument in arguments if argument != "--data"])
         if command == "diff" and arguments in {(), ("--exit-code",)}:
             drifted = show_drift()
             return 1 if drifted and arguments else 0
     except (HandNeededError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    usage = "Usage: template.py update [--data KEY=VALUE]... | diff [--exit-code]"
+    usage = "Usage: template.py update [KEY=VALUE]... | diff [--exit-code]"
     print(usage, file=sys.stderr)
     return 2
 
@@ -86,9 +97,12 @@ def main(command: str = "", *arguments: str) -> int:
 def update(data: Sequence[str]) -> int:
     """Take the newest release, or other answers; return 1 when something is left to do by hand."""
     require_clean_tree()
+    options: list[str] = []
     if data:
         # One thing at a time: the release stays, so that every change comes from the answer.
-        data = ("--vcs-ref", ":current:", *data)
+        given = [f"--data={pair(answer)}" for answer in data]
+        require_questions(given)
+        options = ["--vcs-ref", ":current:", *given]
     elif not (release := newer_release()):
         print(f"This project is at {recorded('_commit')}, the newest release.")
         return 0
@@ -98,9 +112,16 @@ def update(data: Sequence[str]) -> int:
         rendered = render(Path(folder))
         edited = {name for name, text in rendered.items() if read(name) not in {None, text}}
     before = answers()
-    copier("update", "--defaults", "--quiet", *data)
+    copier("update", "--defaults", "--quiet", *options)
 
-    problems = [*conflicts(), *lost(edited), *changed_answers(before, data)]
+    for sentence in (*new_answers(before), *left_behind(before)):
+        say(sentence)
+    problems = [
+        *conflicts(),
+        *lost(edited),
+        *met(rendered.keys()),
+        *changed_answers(before, data),
+    ]
     if problems:
         print("\n".join(["The update needs your hand:", *problems]), file=sys.stderr)
         print(
@@ -116,8 +137,34 @@ def update(data: Sequence[str]) -> int:
                 f"The files are updated, but `{shlex.join(command)}` failed: mend what it says, and"
                 " run it again before you commit."
             )
-    print(f"This project is at {recorded('_commit')} now: look at `git diff`, then commit.")
+    print(
+        f"This project is at {recorded('_commit')} now: look at it with `git add --all && git diff"
+        " --cached`, then commit."
+    )
     return 0
+
+
+def pair(answer: str) -> str:
+    """Return an answer as it is; raise HandNeededError when it is none."""
+    if not re.match(r"\w+=", answer):
+        raise HandNeededError(
+            f"{answer} is no answer: write KEY=VALUE, and put it in quotes where it has a blank, as"
+            " in `make update ANSWERS=\"'author_name=Acme GmbH' license=MIT\"`."
+        )
+    return answer
+
+
+def require_questions(given: Sequence[str]) -> None:
+    """Raise HandNeededError when an answer (`--data=KEY=VALUE`) is none: Copier passes over it."""
+    with tempfile.TemporaryDirectory() as folder:
+        render(Path(folder), *given)
+        asked = {key for key in answers(Path(folder)) if key != "locked" and key[0] != "_"}
+    for key in (option.split("=")[1] for option in given):
+        if key not in asked:
+            raise HandNeededError(
+                f"{key} is no answer of this release, so nothing is changed: there are"
+                f" {', '.join(sorted(asked))}."
+            )
 
 
 def require_clean_tree() -> None:
@@ -146,13 +193,57 @@ def conflicts() -> list[str]:
     return [
         *(
             f"- {name}: keep what is right between the lines <<<<<<< and >>>>>>>, remove these, and"
-            f" `git add {shlex.quote(name)}`."
+            f" `git add {shlex.quote(name)}`. {hint(name, read(name) or '')}".rstrip()
             for name in sorted({*unmerged, *marked})
         ),
         *(
             f"- {name} holds a change that did not fit: put it in and remove it."
             for name in refused
         ),
+    ]
+
+
+def is_managed(name: str, text: str) -> bool:
+    """Tell whether the template maintains a file."""
+    return name in SILENT or MANAGED in "".join(text.splitlines()[:3])
+
+
+def hint(name: str, text: str) -> str:
+    """Return where to put what differs from a managed file, from what its first lines say.
+
+    In a conflict, others stand above them.
+    """
+    if name in SILENT:
+        return f"{MANAGED}: change it by `{SILENT[name]}`."
+    words = " ".join(line.strip('#/"<!-> ') for line in text.splitlines())
+    if MANAGED not in words:
+        return ""
+    sentence = re.split(r'\. |",', words[words.index(MANAGED) :])[0]
+    return f"{sentence.rstrip('.')}."
+
+
+def new_answers(before: dict[str, str]) -> list[str]:
+    """Return a sentence on the questions that the release has brought, when there are any."""
+    fresh = [
+        f"{key}={value}"
+        for key, value in answers().items()
+        if key not in before and not key.startswith("_")
+    ]
+    return [
+        f"New questions of the template are answered by {', '.join(fresh)}; its changelog says what"
+        f' else there is, and `make update ANSWERS="{answer.partition("=")[0]}=…"` takes it.'
+        for answer in fresh[:1]
+    ]
+
+
+def left_behind(before: dict[str, str]) -> list[str]:
+    """Return a sentence for each lock of the package manager that is not used any more."""
+    if answers().get("package_manager") == before.get("package_manager"):
+        return []
+    return [
+        f"Nothing reads {name} any more: `git rm {name}`."
+        for name in LOCKS
+        if read(name) is not None
     ]
 
 
@@ -166,16 +257,34 @@ def lost(edited: set[str]) -> list[str]:
     ]
 
 
+def met(known: Collection[str]) -> list[str]:
+    """Return a sentence for each of the team's files whose place a file of the release has taken.
+
+    `known` are the paths of the release before. What the template maintains is a conflict by now;
+    this is what it only starts, which an update leaves alone.
+    """
+    here = lines("git", "ls-tree", "-r", "--name-only", "HEAD")
+    with tempfile.TemporaryDirectory() as folder:
+        rendered = render(Path(folder))
+    sentences = []
+    for name in sorted(rendered.keys() & {*here} - {*known}):
+        mine, fresh = read(name) or "", rendered[name]
+        if mine == fresh or is_managed(name, fresh):
+            continue
+        sides = (mine.splitlines(keepends=True), fresh.splitlines(keepends=True))
+        diff = "".join(difflib.unified_diff(*sides, f"project/{name}", f"template/{name}"))
+        sentences.append(
+            f"- {name} is yours and stays as it is. The template has one, too, which its files may"
+            f" count on: take over what you need.\n{diff}"
+        )
+    return sentences
+
+
 def changed_answers(before: dict[str, str], data: Sequence[str]) -> list[str]:
     """Return a sentence for each answer that the update has changed without being asked to."""
-    asked = {argument.partition("=")[0] for argument in data if "=" in argument}
+    asked = {answer.partition("=")[0] for answer in data}
     after = answers()
-    unheard = [
-        f"- {key} is no answer of this release, or not one beside the others: nothing was changed"
-        " by it."
-        for key in sorted(asked - after.keys())
-    ]
-    return unheard + [
+    return [
         f"- The answer {key}={before[key]} is no longer possible and has become {after[key]}: the"
         " template's changelog says why; if it is not what you want,"
         f' `make update ANSWERS="{key}=…"` chooses another.'
@@ -193,8 +302,7 @@ def show_drift() -> int:
         rendered = render(Path(folder))
     drifted = 0
     for name, text in rendered.items():
-        head = " ".join(line.strip('#/"<!-> ') for line in text.splitlines()[:3])
-        if MANAGED not in head or (mine := read(name)) == text:
+        if not is_managed(name, text) or (mine := read(name)) == text:
             continue
         diff = difflib.unified_diff(
             managed_part(text), managed_part(mine or ""), f"template/{name}", f"project/{name}"
@@ -203,8 +311,7 @@ def show_drift() -> int:
         if mine is None or shown:
             drifted += 1
             what = "differs from the template's" if mine is not None else "is missing"
-            hint = head[head.index(MANAGED) :].partition(". ")[0].rstrip(".")
-            print(f"{name} {what}. {hint}.\n{shown if mine is not None else ''}")
+            print(f"{name} {what}. {hint(name, text)}\n{shown if mine is not None else ''}")
     if not drifted:
         print("Every file that the template maintains is as the template has it.")
     return drifted
@@ -227,14 +334,14 @@ def managed_part(text: str) -> list[str]:
 # ---- Files, answers, programs -------------------------------------------------------------------
 
 
-def render(folder: Path) -> dict[str, str]:
+def render(folder: Path, *options: str) -> dict[str, str]:
     """Return every file of the release and the answers that this project has recorded, by path.
 
-    `folder` is an empty one that belongs to the caller.
+    `folder` is an empty one that belongs to the caller; `options` are more of Copier's.
     """
-    (folder / ANSWERS).write_text((ROOT / ANSWERS).read_text(encoding="utf-8"), encoding="utf-8")
-    options = ("--vcs-ref", ":current:", "--defaults", "--overwrite", "--quiet", "--skip-tasks")
-    copier("recopy", *options, str(folder))
+    (folder / ANSWERS).write_text(recorded_text(), encoding="utf-8")
+    current = ("--vcs-ref", ":current:", "--defaults", "--overwrite", "--quiet", "--skip-tasks")
+    copier("recopy", *current, *options, str(folder))
     return {
         path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8", errors="replace")
         for path in sorted(folder.rglob("*"))
@@ -248,11 +355,19 @@ def read(name: str) -> str | None:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
-def answers() -> dict[str, str]:
-    """Return the answers that this project has recorded, as they are written."""
-    text = read(ANSWERS)
-    if text is None:
-        raise HandNeededError(f"{ANSWERS} is missing: `git log -- {ANSWERS}` knows where it went.")
+def recorded_text(project: Path = ROOT) -> str:
+    """Return the file in which a project has recorded its answers."""
+    try:
+        return (project / ANSWERS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HandNeededError(
+            f"{ANSWERS} is missing: `git log -- {ANSWERS}` knows where it went."
+        ) from None
+
+
+def answers(project: Path = ROOT) -> dict[str, str]:
+    """Return the answers that a project has recorded, as they are written."""
+    text = recorded_text(project)
     # A key begins its line; the lines of a long value are indented.
     found = re.findall(r"(?m)^(\w+):((?:.*)(?:\n[ \t].*)*)", text)
     return {key: " ".join(value.split()) for key, value in found}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Upper
 
 
 class UserManager(BaseUserManager["User"]):
@@ -51,7 +51,7 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         constraints: ClassVar = [
             models.UniqueConstraint(
-                Lower("email"),
+                Upper("email"),  # as email__iexact asks for it, so that a sign-in finds it there
                 name="accounts_user_email_case_insensitive",
                 violation_error_message="A user with that email address already exists.",
             ),

@@ -3,7 +3,7 @@
 https://docs.djangoproject.com/en/{@ django_version @}/topics/checks/
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -61,7 +61,7 @@ def check_hardening(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         for path in _PROTECTING
         if path not in settings.MIDDLEWARE
     ]
-    if "'unsafe-inline'" in _policy_sources() or "'unsafe-eval'" in _policy_sources():
+    if sources_of(_policy()) & {"'unsafe-inline'", "'unsafe-eval'"}:
         warnings.append(
             checks.Warning(
                 "The Content Security Policy allows unsafe-inline or unsafe-eval.",
@@ -88,10 +88,19 @@ def check_hardening(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     return warnings
 
 
-def _policy_sources() -> set[object]:
+def sources_of(policy: Mapping[str, object]) -> set[object]:
+    """Return the sources of all directives; one needs no list, and some directives are flags."""
+    found: set[object] = set()
+    for sources in policy.values():
+        found.update(sources if isinstance(sources, list | tuple | set) else [sources])
+    return found
+
+
+def _policy() -> Mapping[str, object]:
     # @if django_version == "6.1"
-    directives = settings.SECURE_CSP
+    policy: Mapping[str, object] = settings.SECURE_CSP
     # @else
-    directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+    found = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
+    policy: Mapping[str, object] = found.get("DIRECTIVES", {})
     # @endif
-    return {source for sources in directives.values() for source in sources}
+    return policy

@@ -5,16 +5,18 @@ settings/defaults/environment.py and gunicorn.conf.py do, with an Environment of
 
 Importing this module completes the process environment with the file ``.env`` beside
 manage.py, where there is one; what the environment already holds wins. ``NAME_FILE`` may
-name a file to read ``NAME`` from, as Docker and Kubernetes mount secrets.
+name a file to read ``NAME`` from, as Docker and Kubernetes mount secrets; an empty
+one says nothing.
 """
 
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,6 +64,10 @@ class Environment:
     value, or the default when the variable is missing or empty. A value that is not of the type
     raises ConfigurationError. ``required`` marks what production does not start without.
     """
+
+    # Of all readers: a project's own variables are required like those of the defaults.
+    _required: ClassVar[list[str]] = []
+    _is_production: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._values = FileAwareMapping(cache=False)
@@ -219,9 +225,15 @@ class Environment:
         return self._parsed(name, _email_options, self.url(name, meaning, **options))
 
     def require(self) -> None:
-        """Raise ConfigurationError naming each variable that production needs and has not."""
-        required = [variable.name for variable in self.variables if variable.required]
-        missing = [name for name in required if not self._value(name)]
+        """Raise ConfigurationError naming each variable that production needs and has not.
+
+        Those of every Environment count, and from now on each that is read, as it is read.
+        """
+        Environment._is_production = True
+        self._refuse_missing(Environment._required)
+
+    def _refuse_missing(self, required: Iterable[str]) -> None:
+        missing = [name for name in dict.fromkeys(required) if not self._value(name)]
         if missing:
             raise ConfigurationError(
                 f"Production does not start without {', '.join(missing)}: "
@@ -232,12 +244,16 @@ class Environment:
         self, name: str, meaning: str, kind: str, default: str, *, required: bool = False
     ) -> str:
         self.variables.append(Variable(name, kind, default, required, meaning))
+        if required:
+            Environment._required.append(name)
+            if Environment._is_production:
+                self._refuse_missing([name])
         return self._value(name) or default
 
     def _value(self, name: str) -> str:
         """Return the stripped value, or an empty text; a file ends with a newline of its own."""
         try:
-            return str(self._values.get(name, "")).strip()
+            value = str(self._values.get(name, "")).strip()
         except OSError as error:
             raise ConfigurationError(
                 f"{name}_FILE names {error.filename}, which cannot be read ({error.strerror}): "
@@ -245,6 +261,8 @@ class Environment:
             ) from None
         except UnicodeDecodeError:
             raise ConfigurationError(f"{name}_FILE names a file that is not UTF-8 text.") from None
+        # A secret that is optional is mounted in any case, and empty where nobody gave it.
+        return value or os.environ.get(name, "").strip()
 
     @staticmethod
     def _malformed(name: str, value: str, expected: str) -> ConfigurationError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from .environment import Environment, configuration_errors_end_the_process
 from .logging import PROBES, JsonFormatter
 
 
@@ -17,6 +18,9 @@ class JsonLogger(Logger):
     def setup(self, cfg: Any) -> None:
         """Let gunicorn open its logs, then have them written as the application's is."""
         super().setup(cfg)
+        # Described among the variables of the settings.
+        with configuration_errors_end_the_process():
+            self.behind_proxy = Environment().flag("TRUST_X_FORWARDED_PROTO", "")
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.setFormatter(JsonFormatter())
             # Gunicorn's own `-` is the standard error for errors, and one log is easier to read.
@@ -49,10 +53,18 @@ class JsonLogger(Logger):
                 "status": status,
                 "duration_ms": round(request_time.total_seconds() * 1000, 1),
                 "bytes": getattr(resp, "sent", 0),
-                "remote_addr": environ.get("REMOTE_ADDR", ""),
+                "remote_addr": self.client(environ),
                 "user_agent": environ.get("HTTP_USER_AGENT", ""),
                 "request_id": next(
                     (value for name, value in resp.headers if name == "X-Request-ID"), ""
                 ),
             },
         )
+
+    def client(self, environ: MutableMapping[str, Any]) -> str:
+        """Return the address of who has asked, whom the proxy in front of the service has seen.
+
+        A proxy adds that address at the end; whatever stands before it a client can make up.
+        """
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "") if self.behind_proxy else ""
+        return forwarded.rpartition(",")[2].strip() or environ.get("REMOTE_ADDR", "")

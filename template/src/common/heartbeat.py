@@ -18,12 +18,11 @@ from pathlib import Path
 INTERVAL = 5
 MAX_AGE = 60
 
+SLUG = "{@ project_slug @}"
+
 # This user's own, as beat trusts what it finds there, and everybody may write beside it.
 USER = os.getuid() if hasattr(os, "getuid") else 0
-DEFAULT_FOLDER = Path(
-    tempfile.gettempdir(),
-    "{@ project_slug @}" + f"-{USER}",
-)
+DEFAULT_FOLDER = Path(tempfile.gettempdir(), f"{SLUG}-{USER}")
 
 
 def folder() -> Path:

@@ -5,8 +5,8 @@ import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
-# Where the probes are: their success is worth neither a line of a log nor a trace.
-PROBES = frozenset({"/health", "/health/", "/ready", "/ready/"})
+# Where probes and Prometheus ask: their success is worth neither a line of a log nor a trace.
+PROBES = frozenset({"/health", "/health/", "/ready", "/ready/", "/metrics"})
 
 # Set by RequestIdMiddleware; empty outside of a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")

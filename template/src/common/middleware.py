@@ -46,7 +46,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Hand the request on with its id set for all that happens meanwhile."""
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        given = request.headers.get("X-Request-ID", "")
         current = given if _ACCEPTABLE_ID.fullmatch(given) else uuid4().hex
         token = request_id.set(current)
         try:

@@ -31,8 +31,8 @@ _COLLECTED: Any = {
 def start_sentry(*, dsn: str, environment: str, release: str, traces_sample_rate: float) -> None:
     """Start reporting: no personal data, no traces of probes and static files.
 
-    ``traces_sample_rate`` is the share of all other requests and tasks whose timing is traced,
-    from 0 to 1. An unreachable server costs nothing: reports are sent from a thread and dropped.
+    ``traces_sample_rate`` is the share of everything else whose timing is traced, from 0 to 1.
+    An unreachable server costs nothing: reports are sent from a thread and dropped.
     Raises ConfigurationError when ``dsn`` is none.
     """
 

@@ -20,8 +20,8 @@ def check_file_fields(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         checks.Error(
             f"{field} takes files, but this service keeps no uploads.",
             hint=(
-                'Let it keep them with `make update ANSWERS="media_storage=s3"`, or local, or give '
-                'the field a storage of yours or STORAGES["default"] one; see docs/operations.md.'
+                'Run `make update ANSWERS="media_storage=s3"` (or local) to have uploads, or give '
+                'the field or STORAGES["default"] a storage of your own; see docs/operations.md.'
             ),
             obj=field,
             id="common.E003",

@@ -4,7 +4,10 @@ Loaded by them alone (CELERY_IMPORTS). https://docs.celeryq.dev/en/stable/usergu
 """
 
 import logging
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from billiard.util import get_logger as get_pool_logger
@@ -131,6 +134,18 @@ class Consumer(CeleryConsumer):
                 channel.qos.restore_by_tag(tag)
         self._held = frozenset()
 
+    # @else
+    def connect(self) -> Connection:
+        """Return a connection, over which every queue is declared but those that end with a reader.
+
+        Celery binds all of them for delayed tasks, also one that only other workers read.
+        """
+        connection = super().connect()
+        for queue in self.app.amqp.queues.values():
+            if not queue.auto_delete:
+                queue.bind(connection.default_channel).declare()
+        return connection
+
     # @endif
     def ensure_connected(self, conn: Connection) -> Connection:
         """Return the connection once it stands, however long that takes."""
@@ -154,10 +169,47 @@ class Scheduler(PersistentScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due and return the seconds until the next call."""
         beat("beat")
-        return super().tick(*args, **kwargs)
+        with _stop_postponed() as stop_if_asked:
+            self._stop_if_asked = stop_if_asked
+            seconds: float = super().tick(*args, **kwargs)
+        return seconds
 
     def _ensure_connected(self) -> Connection:
-        return _connect(self.connection, lambda: beat("beat"))
+        def wait() -> None:
+            beat("beat")
+            self._stop_if_asked()
+
+        return _connect(self.connection, wait)
+
+
+@contextmanager
+def _stop_postponed() -> Iterator[Callable[[], None]]:
+    """Let a signal to stop wait for the end; yield what stops before, called where that is safe.
+
+    Celery's handler raises SystemExit, which the client of a broker may swallow while it sends:
+    beat would go on, but the file of what was sent when is closed by then.
+    """
+    asked: list[int] = []
+    handlers = {}
+    # Only this thread may set handlers, and gets signals; a beat inside a worker has another one.
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGINT):
+            handlers[each] = signal.signal(each, lambda number, _: asked.append(number))
+
+    def stop_if_asked() -> None:
+        if asked:
+            restore()
+            signal.raise_signal(asked.pop())
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    try:
+        yield stop_if_asked
+    finally:
+        restore()
+    stop_if_asked()
 
 
 def _connect(connection: Connection, wait: Callable[[], None]) -> Connection:

@@ -34,7 +34,7 @@ if _program.stem == "celery" or _program.parts[-2:] == ("celery", "__main__.py")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (no shell)
     # What is wrong with a variable is told here, by one sentence; Celery would add a traceback.
     with configuration_errors_end_the_process():
-        if not settings.CELERY_BROKER_URL:
+        if settings.CELERY_BROKER_URL == "memory://localhost":
             raise ConfigurationError("CELERY_BROKER_URL is missing: Celery needs a broker.")
 
 app = Celery("{@ project_slug @}")

@@ -5,7 +5,7 @@ They hold whatever this project has set: what is checked is given by the test.
 
 from pytest_django import Settings
 
-from common.checks import check_hardening, check_middleware_order
+from common.checks import check_hardening, check_middleware_order, sources_of
 
 HEALTH = "common.middleware.HealthMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
@@ -42,6 +42,16 @@ def test_a_removed_protection_is_named(settings: Settings) -> None:
     said = [message.msg for message in check_hardening(None)]
 
     assert "django.middleware.csrf.CsrfViewMiddleware is missing from MIDDLEWARE." in said
+
+
+def test_a_directive_may_be_a_flag_or_one_source() -> None:
+    policy = {
+        "upgrade-insecure-requests": True,
+        "script-src": "'unsafe-inline'",
+        "img-src": ["'self'"],
+    }
+
+    assert sources_of(policy) == {True, "'unsafe-inline'", "'self'"}
 
 
 def test_cookie_names_that_are_open_to_other_hosts_are_named(settings: Settings) -> None:

@@ -8,7 +8,10 @@ from common.environment import ConfigurationError, Environment
 
 
 @pytest.fixture
-def env() -> Environment:
+def env(monkeypatch: pytest.MonkeyPatch) -> Environment:
+    # What this project's own settings have read is left out.
+    monkeypatch.setattr(Environment, "_required", [])
+    monkeypatch.setattr(Environment, "_is_production", False)
     return Environment()
 
 
@@ -107,6 +110,16 @@ def test_a_secret_comes_from_a_file(
     assert env.text("TEST_VARIABLE", "") == "from a file"
 
 
+@pytest.mark.parametrize(("value", "found"), [("plain", "plain"), ("", "fallback")])
+def test_an_empty_file_says_nothing(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, value: str, found: str
+) -> None:
+    monkeypatch.setenv("TEST_VARIABLE", value)
+    monkeypatch.setenv("TEST_VARIABLE_FILE", "/dev/null")
+
+    assert env.text("TEST_VARIABLE", "", default="fallback") == found
+
+
 def test_a_missing_file_is_refused_by_name(
     env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,12 +144,27 @@ def test_what_production_needs_is_named(env: Environment) -> None:
     env.text("TEST_VARIABLE", "", required=True)
     env.text("TEST_OTHER", "", required=True)
 
-    with pytest.raises(ConfigurationError, match="without TEST_VARIABLE, TEST_OTHER"):
+    with pytest.raises(ConfigurationError, match="without TEST_VARIABLE, TEST_OTHER:"):
         env.require()
 
 
+def test_what_production_needs_is_named_whoever_reads_it(env: Environment) -> None:
+    Environment().text("TEST_VARIABLE", "", required=True)
+
+    with pytest.raises(ConfigurationError, match="without TEST_VARIABLE:"):
+        env.require()
+
+
+def test_what_production_needs_is_named_when_it_is_read_later(env: Environment) -> None:
+    env.require()
+
+    with pytest.raises(ConfigurationError, match="without TEST_VARIABLE:"):
+        Environment().text("TEST_VARIABLE", "", required=True)
+
+
 def test_mail_urls(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_VARIABLE", "smtps://user:p%40ss@mail.example.com")
+    url = "smtps://user:p%40ss@mail.example.com"  # pragma: allowlist secret
+    monkeypatch.setenv("TEST_VARIABLE", url)
 
     options = env.email_url("TEST_VARIABLE", "", schemes=("smtp", "smtps"))
 

@@ -1,19 +1,36 @@
-"""The probes, as an orchestrator sees them. Maintained by the template."""
+"""The probes, as an orchestrator sees them. Maintained by the template.
 
+They hold whatever this project has set: what they depend on is given by the tests.
+"""
+
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.core.cache import caches
 from django.test import Client
-from django.urls import reverse
 from pytest_django import Settings
+
+from common.environment import Environment
+from common.views import health
 
 BROKEN = f"{__name__}.broken"
 HUNG = f"{__name__}.hung"
 SLOW = f"{__name__}.slow"
 
 release = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings: Settings) -> None:
+    settings.MIDDLEWARE = [
+        "common.middleware.HealthMiddleware",
+        "django.middleware.security.SecurityMiddleware",
+        "django.middleware.common.CommonMiddleware",
+    ]
+    settings.READINESS_TIMEOUT = 5
 
 
 def broken() -> None:
@@ -44,7 +61,19 @@ def test_liveness_names_the_service(client: Client, settings: Settings, path: st
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", ["/ready/", "/ready"])
-def test_readiness_checks_the_dependencies(client: Client, path: str) -> None:
+def test_readiness_checks_the_dependencies(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    settings.READINESS_CHECKS = {
+        "database": "common.views.health.check_database",
+        "cache": "common.views.health.check_cache",
+    }
+    # The cache that the environment names, where tests may have another.
+    schemes = ("redis", "rediss", "locmemcache")
+    cache = Environment().cache_url("CACHE_URL", "", schemes=schemes, default="locmemcache://")
+    settings.CACHES = {"default": cache}
+    monkeypatch.setattr(health, "_cache", lambda: caches.create_connection("default"))
+
     response = client.get(path)
 
     assert response.status_code == 200
@@ -56,30 +85,35 @@ def test_probes_are_answered_by_ip_and_by_plain_http(client: Client, settings: S
     settings.ALLOWED_HOSTS = ["example.com"]
     settings.SECURE_SSL_REDIRECT = True
 
-    response = client.get(reverse("health"), headers={"host": "10.1.2.3:8000"})
+    response = client.get("/health/", headers={"host": "10.1.2.3:8000"})
 
     assert response.status_code == 200
 
 
 def test_head_is_answered_without_a_body(client: Client) -> None:
-    response = client.head(reverse("health"))
+    response = client.head("/health/")
 
     assert response.status_code == 200
     assert response.content == b""
 
 
 def test_post_is_refused(client: Client) -> None:
-    response = client.post(reverse("ready"))
+    response = client.post("/ready/")
 
     assert response.status_code == 405
 
 
 def test_a_failing_check_is_named_and_its_error_kept_back(
-    client: Client, settings: Settings, caplog: pytest.LogCaptureFixture
+    client: Client,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings.READINESS_CHECKS = {"mail": BROKEN}
+    caplog.set_level("WARNING", logger=__name__)
+    monkeypatch.setattr(health, "logger", logging.getLogger(__name__))
 
-    response = client.get(reverse("ready"))
+    response = client.get("/ready/")
 
     assert response.status_code == 503
     assert response.json()["status"] == "not ready"
@@ -94,19 +128,19 @@ def test_a_hung_check_is_bounded_and_recovers(client: Client, settings: Settings
     release.clear()
     threads = threading.active_count()
 
-    answers = [client.get(reverse("ready")).status_code for _ in range(3)]
+    answers = [client.get("/ready/").status_code for _ in range(3)]
 
     assert answers == [503, 503, 503]
     assert threading.active_count() == threads + 1
     release.set()
     settings.READINESS_TIMEOUT = 5
-    assert client.get(reverse("ready")).status_code == 200
+    assert client.get("/ready/").status_code == 200
 
 
 def test_a_slow_check_is_waited_for_each_time(client: Client, settings: Settings) -> None:
     settings.READINESS_CHECKS = {"archive": SLOW}
 
-    assert [client.get(reverse("ready")).status_code for _ in range(2)] == [200, 200]
+    assert [client.get("/ready/").status_code for _ in range(2)] == [200, 200]
 
 
 def test_a_probe_beside_another_is_told_what_was_known_before(
@@ -115,15 +149,15 @@ def test_a_probe_beside_another_is_told_what_was_known_before(
     settings.READINESS_CHECKS = {"search": HUNG}
     settings.READINESS_TIMEOUT = 2
     release.set()
-    assert client.get(reverse("ready")).status_code == 200
+    assert client.get("/ready/").status_code == 200
     release.clear()
 
     with ThreadPoolExecutor() as pool:
-        first, second = (pool.submit(Client().get, reverse("ready")) for _ in range(2))
+        first, second = (pool.submit(Client().get, "/ready/") for _ in range(2))
         statuses = {first.result().status_code, second.result().status_code}
 
     assert statuses == {200, 503}
-    assert client.get(reverse("ready")).status_code == 503
+    assert client.get("/ready/").status_code == 503
     release.set()
 
 
@@ -133,10 +167,10 @@ def test_after_a_failure_a_probe_does_not_hold_its_thread_for_long(
     settings.READINESS_CHECKS = {"queue": HUNG}
     settings.READINESS_TIMEOUT = 1
     release.clear()
-    client.get(reverse("ready"))
+    client.get("/ready/")
 
     started = time.monotonic()
-    response = client.get(reverse("ready"))
+    response = client.get("/ready/")
 
     assert response.status_code == 503
     assert time.monotonic() - started < 0.9

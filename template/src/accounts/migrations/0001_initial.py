@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                 # @if user_identifier == "email"
                 "constraints": [
                     models.UniqueConstraint(
-                        django.db.models.functions.text.Lower("email"),
+                        django.db.models.functions.text.Upper("email"),
                         name="accounts_user_email_case_insensitive",
                         violation_error_message="A user with that email address already exists.",
                     )

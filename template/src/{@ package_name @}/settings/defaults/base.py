@@ -9,6 +9,9 @@ from typing import Any
 
 from common.environment import PROJECT_DIR
 
+# For settings/base.py, which takes all names from here: without its alias mypy keeps it back.
+from common.environment import Environment as Environment  # noqa: PLC0414 (the alias is needed)
+
 from . import environment
 # @if task_queue == "celery"
 from .celery import *
@@ -64,6 +67,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+METRICS_PORT = environment.METRICS_PORT
+if METRICS_PORT:
+    # Before what refuses requests, as these count, too.
+    MIDDLEWARE.insert(1, "common.metrics.MetricsMiddleware")
 
 TEMPLATES = [
     {

@@ -15,9 +15,9 @@ from common.environment import ConfigurationError
 
 from . import environment
 
-CELERY_BROKER_URL = environment.CELERY_BROKER_URL
 # Without a broker, as in development and tests, a task runs where it is called.
-CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
+CELERY_TASK_ALWAYS_EAGER = not environment.CELERY_BROKER_URL
+CELERY_BROKER_URL = environment.CELERY_BROKER_URL or "memory://localhost"
 CELERY_TASK_EAGER_PROPAGATES = True
 CELERY_TIMEZONE = environment.TIME_ZONE
 
@@ -83,7 +83,7 @@ if CELERY_BROKER_URL.startswith("rediss:") and "ssl_cert_reqs" not in CELERY_BRO
     CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
 
 # @else
-CELERY_BROKER_TRANSPORT = "common.rabbitmq:Transport"
+CELERY_BROKER_TRANSPORT = None if CELERY_TASK_ALWAYS_EAGER else "common.rabbitmq:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     # A task is sent when RabbitMQ has it, not when it has left this machine.
     "confirm_publish": True,

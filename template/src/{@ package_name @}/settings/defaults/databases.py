@@ -55,6 +55,8 @@ else:
 DATABASES = {"default": _default}
 
 _cache: dict[str, Any] = environment.CACHE
+# A server may be shared with other services.
+_cache.setdefault("KEY_PREFIX", "{@ project_slug @}")
 if "redis" in _cache["BACKEND"]:
     # A cache that does not answer costs a request one second, not the default five.
     _cache["OPTIONS"] = {

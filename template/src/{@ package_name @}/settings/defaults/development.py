@@ -6,6 +6,10 @@ DEBUG = environment.DEBUG
 SECRET_KEY = environment.SECRET_KEY or "not-a-secret-only-for-development-" + "0" * 20
 ALLOWED_HOSTS = ["*"]
 
+# Browsers send the cookies of 127.0.0.1 to all of its ports, where other services run.
+SESSION_COOKIE_NAME = f"{base.SERVICE_NAME}-sessionid"
+CSRF_COOKIE_NAME = f"{base.SERVICE_NAME}-csrftoken"
+
 # Static files straight from the apps, without collectstatic.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True

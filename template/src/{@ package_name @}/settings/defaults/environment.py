@@ -253,7 +253,8 @@ SECURE_HSTS_PRELOAD = env.flag(
 )
 TRUST_X_FORWARDED_PROTO = env.flag(
     "TRUST_X_FORWARDED_PROTO",
-    "Believe the header X-Forwarded-Proto; only behind a proxy that always overwrites it.",
+    "Believe the header X-Forwarded-Proto, and log the last address of X-Forwarded-For; only "
+    "behind a proxy that always overwrites the first.",
 )
 WHITENOISE_MAX_AGE = env.integer(
     "WHITENOISE_MAX_AGE",
@@ -267,6 +268,13 @@ READY_CHECK_TIMEOUT = env.number(
     default=2.5,
     minimum=0.1,
     maximum=60.0,
+)
+METRICS_PORT = env.integer(
+    "METRICS_PORT",
+    "A port beside PORT that the web server serves /metrics on, for Prometheus alone to reach; "
+    "0 for no metrics.",
+    default=0,
+    maximum=65535,
 )
 LOG_LEVEL = env.text(
     "LOG_LEVEL",

@@ -1,0 +1,1 @@
+"""Commands of every service. Maintained by the template: add your own to an app of yours."""
