@@ -38,9 +38,11 @@ import psycopg
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from email.message import Message
 
     from aiosmtpd.smtp import Envelope
@@ -798,12 +800,30 @@ def make_certificate(file: Path) -> None:
     file.write_bytes(file.read_bytes() + key.read_bytes())
 
 
-def browse(url: str, profile: Path, *options: str) -> tuple[str, list[str]]:
-    """Return a page as Chromium shows it, and what it says of it in its console."""
-    command = [
-        *(require_tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-        *(f"--user-data-dir={profile}", "--enable-logging=stderr", "--virtual-time-budget=5000"),
-        *options,
-    ]
-    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+@contextlib.contextmanager
+def browser(*options: str) -> Iterator[Chrome]:
+    """Start Chromium, and end it."""
+    settings = ChromeOptions()
+    settings.binary_location = require_tool("chromium")
+    for option in ("--headless", "--no-sandbox", "--disable-gpu", *options):
+        settings.add_argument(option)
+    settings.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(settings, ChromeService(require_tool("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def browse(driver: Chrome, url: str, mark: str) -> tuple[str, list[str]]:
+    """Return a page once it holds this mark, and what the browser says of it in its console.
+
+    The icon, which a browser asks every site for, may be missing. Raise TimeoutException when the
+    page does not get to that in a minute.
+    """
+    driver.get(url)
+    wait = WebDriverWait(driver, timeout=60)
+    wait.until(lambda driver: mark in driver.page_source, f"{url} never holds {mark}.")
+    log = driver.get_log("browser")  # type: ignore[no-untyped-call]  # has no types in Selenium
+    said = [line["message"] for line in log]
+    return driver.page_source, [line for line in said if "/favicon.ico" not in line]
