@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -65,6 +66,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="of each measurement (7)")
     parser.add_argument("--seconds", type=int, default=3, help="of requests in a round (3)")
     options = parser.parse_args()
+    try:
+        for tool in ("wrk", "initdb", "redis-server"):
+            require_tool(tool)
+    except pytest.skip.Exception as reason:
+        raise SystemExit(f"{reason}: bench/README.md says what this needs.") from None
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench_copying(Path(folder), options.rounds)
         bench_serving(Path(folder), options.rounds, options.seconds)
