@@ -313,6 +313,7 @@ UNTIDY = {
     "a line break that only some tools see": re.compile("[\v\f\x1c\x1d\x1e\x85\u2028\u2029]"),
     "a tab": re.compile(r"\t"),
     "more blank lines than two": re.compile(r"\n\n\n\n"),
+    "no blank line above a heading": re.compile(r"[^\n]\n# ---- "),
     "a blank line at the beginning": re.compile(r"\A\n"),
     "a blank line at the end": re.compile(r"\n\n\Z"),
     "no newline at the end": re.compile(r"[^\n]\Z"),
